@@ -1,0 +1,1 @@
+//! The guided tour: its manifests, echo backends, load and faults.

@@ -1,0 +1,1 @@
+//! End-to-end tests; everything of interest is in `tests/`.

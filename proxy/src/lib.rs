@@ -1,0 +1,1 @@
+//! The data plane: one program in the roles ingress gateway, east-west gateway and, later, sidecar.

@@ -1,0 +1,3 @@
+//! The `isthmus-proxy` program.
+
+fn main() {}

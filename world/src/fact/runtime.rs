@@ -1,0 +1,28 @@
+//! Facts that are no objects: what proxies report, and what is wrong with an object that could not be
+//! decoded.
+
+use std::collections::BTreeMap;
+
+use isthmus_ir::{Key, Name};
+
+/// What one connected proxy has acked.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ProxyReport {
+    /// The newest revision of its snapshot that is in force there; 0 before the first.
+    pub revision: u64,
+    /// Resources that it refused, with its reasons.
+    pub refused: BTreeMap<Key, String>,
+    /// Listeners that it could not bind, with the operating system's reasons.
+    pub unbound: BTreeMap<Name, String>,
+}
+
+/// Why the newest version of an object is not in force; its last good version is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Problem {
+    /// The field, as a path, when one is to blame.
+    pub field: Option<String>,
+    /// What is wrong and what to do.
+    pub message: String,
+    /// The generation of the refused version.
+    pub generation: i64,
+}
