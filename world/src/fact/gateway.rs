@@ -26,6 +26,9 @@ pub struct Gateway {
     pub addresses: Vec<(String, String)>,
     /// `spec.listeners`.
     pub listeners: Vec<Listener>,
+    /// Fields that are set and that Isthmus does not implement, as paths from the object's root, such as
+    /// `spec.tls.frontend` or `spec.listeners[0].filters`: what they ask for is refused, not left out.
+    pub unsupported: Vec<String>,
 }
 
 /// One of `spec.listeners`.
