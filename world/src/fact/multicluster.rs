@@ -1,6 +1,6 @@
 //! Facts of federation: exports of this cluster, exports of peers, and what MeshInstall says.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
 use isthmus_ir::{SpiffeId, TrustDomain};
 
@@ -60,6 +60,10 @@ pub struct PeerFact {
     pub roots: Vec<bytes::Bytes>,
     /// Failover order among peers: lower first.
     pub priority: u8,
+    /// Order among peers of the same priority: lower first. Equal: they share the load.
+    pub cost: u32,
+    /// Import rule: the namespaces that it may speak for here. None: all.
+    pub namespaces: Option<Arc<BTreeSet<String>>>,
 }
 
 /// The state of a peer, from its two leases (design, section 7).
@@ -125,6 +129,8 @@ pub struct ExportedPort {
     pub app_protocol: Option<String>,
     /// Ready endpoints, in order of handle.
     pub endpoints: Vec<ExportedEndpoint>,
+    /// The whole service behind one handle, for importers whose handles have all gone stale.
+    pub fallback: Option<ExportedEndpoint>,
 }
 
 /// One endpoint as an exporter shows it: a handle and no address.
