@@ -1,0 +1,104 @@
+//! GatewayClass -> whether its Gateways are served.
+
+use isthmus_world::fact::GatewayClass;
+
+use crate::{CONTROLLER, Condition};
+
+/// Where the definitions of Gateway API's kinds come from.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Definitions {
+    /// Built in: objects come from a directory.
+    BuiltIn,
+    /// From an API server: the annotation `gateway.networking.k8s.io/bundle-version` of each of its
+    /// Gateway API CRDs, none where it is missing.
+    Installed(Vec<Option<String>>),
+}
+
+/// What follows from a GatewayClass of ours.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ClassOutput {
+    /// Whether its Gateways are served.
+    pub accepted: bool,
+    /// `Accepted` and `SupportedVersion`.
+    pub conditions: Vec<Condition>,
+}
+
+/// Decides over `class`; none when it is another controller's.
+pub fn translate(class: &GatewayClass, definitions: &Definitions) -> Option<ClassOutput> {
+    if class.controller != CONTROLLER {
+        return None;
+    }
+    let accepted = if class.has_parameters {
+        Condition::not(
+            "Accepted",
+            "InvalidParameters",
+            "spec.parametersRef is set, and this controller has no kind of parameters: remove it",
+        )
+    } else {
+        Condition::is("Accepted", "Accepted", "Gateways of this class are served")
+    };
+    Some(ClassOutput {
+        accepted: accepted.holds(),
+        conditions: vec![accepted, supported_version(definitions)],
+    })
+}
+
+fn supported_version(definitions: &Definitions) -> Condition {
+    let unknown = match definitions {
+        Definitions::BuiltIn => None,
+        Definitions::Installed(versions) => {
+            versions.iter().find(|v| !v.as_deref().is_some_and(is_supported))
+        }
+    };
+    match unknown {
+        None => Condition::is("SupportedVersion", "SupportedVersion", "Gateway API v1.3 to v1.7"),
+        Some(version) => Condition::not(
+            "SupportedVersion",
+            "UnsupportedVersion",
+            format!(
+                "a Gateway API CRD has bundle version {}; supported are v1.3 to v1.7: install v1.7.0",
+                version.as_deref().unwrap_or("(none)")
+            ),
+        ),
+    }
+}
+
+fn is_supported(version: &str) -> bool {
+    let mut parts = version.trim_start_matches('v').split('.');
+    let major = parts.next();
+    let minor = parts.next().and_then(|m| m.parse::<u32>().ok());
+    major == Some("1") && minor.is_some_and(|m| (3..=7).contains(&m))
+}
+
+/// `status.supportedFeatures`, sorted: only what works.
+pub const FEATURES: &[&str] = &[
+    "Gateway",
+    "GatewayHTTPListenerIsolation",
+    "GatewayHTTPSListenerDetectMisdirectedRequests",
+    "GatewayPort8080",
+    "GatewayStaticAddresses",
+    "HTTPRoute",
+    "HTTPRoute303RedirectStatusCode",
+    "HTTPRoute307RedirectStatusCode",
+    "HTTPRoute308RedirectStatusCode",
+    "HTTPRouteBackendProtocolH2C",
+    "HTTPRouteBackendProtocolWebSocket",
+    "HTTPRouteBackendRequestHeaderModification",
+    "HTTPRouteBackendTimeout",
+    "HTTPRouteBackendURLRewrite",
+    "HTTPRouteHostRewrite",
+    "HTTPRouteMethodMatching",
+    "HTTPRouteNamedRouteRule",
+    "HTTPRouteParentRefPort",
+    "HTTPRoutePathRedirect",
+    "HTTPRoutePathRewrite",
+    "HTTPRoutePortRedirect",
+    "HTTPRouteQueryParamMatching",
+    "HTTPRouteRequestMirror",
+    "HTTPRouteRequestMultipleMirrors",
+    "HTTPRouteRequestPercentageMirror",
+    "HTTPRouteRequestTimeout",
+    "HTTPRouteResponseHeaderModification",
+    "HTTPRouteSchemeRedirect",
+    "ReferenceGrant",
+];

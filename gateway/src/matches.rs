@@ -1,0 +1,1 @@
+//! Matches of a rule: what is valid, and their normal form.
