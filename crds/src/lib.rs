@@ -1,1 +1,29 @@
-//! The custom resources of Isthmus and of the Multi-Cluster Services API as Rust types.
+//! Isthmus's custom resources and those of the Multi-Cluster Services API, as Rust types.
+//!
+//! The types are the one source: `manifests/*.yaml` is generated from them (`ISTHMUS_UPDATE=1 cargo test
+//! -p isthmus-crds`), and a test holds the two together. Every field is documented here, because these
+//! comments are what `kubectl explain` shows. Defaults and rules live in the schema, so that an API
+//! server and a directory of manifests treat an object alike; nothing here interprets an object.
+
+mod mcs;
+mod mesh_install;
+mod mesh_peer;
+mod schema;
+
+pub use mcs::{
+    ClientIpConfig, ImportPort, ImportingCluster, ServiceExport, ServiceExportSpec, ServiceExportStatus,
+    ServiceImport, ServiceImportSpec, ServiceImportStatus, ServiceImportType, SessionAffinity,
+    SessionAffinityConfig,
+};
+pub use mesh_install::{
+    AccessLog, Cluster, Defaults, Dns, EastWestGateway, Gateways, Locality, MeshInstall,
+    MeshInstallSpec, MeshInstallStatus, Proxy, ServiceScope,
+};
+pub use mesh_peer::{MeshPeer, MeshPeerSpec, MeshPeerStatus, PeerState};
+pub use schema::{Definition, definitions};
+
+/// The API group of Isthmus's own kinds.
+pub const GROUP: &str = "isthmus.dev";
+
+/// The API group of the Multi-Cluster Services API.
+pub const MCS_GROUP: &str = "multicluster.x-k8s.io";

@@ -1,0 +1,72 @@
+//! `manifests/*.yaml` says what the Rust types say, and the rules in it hold what they promise.
+
+use std::{fs, path::PathBuf};
+
+use isthmus_crds::definitions;
+use kube::core::cel::Validator;
+use serde_json::{Value, json};
+
+const HEADER: &str =
+    "# Generated from the Rust types by `ISTHMUS_UPDATE=1 cargo test -p isthmus-crds`.\n";
+
+fn path(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("manifests").join(name)
+}
+
+#[test]
+fn manifests_are_those_of_the_types() {
+    let update = std::env::var_os("ISTHMUS_UPDATE").is_some();
+    for definition in definitions() {
+        let name = format!("{}_{}.yaml", definition.resource.group, definition.resource.plural);
+        let yaml = format!("{HEADER}{}", serde_saphyr::to_string(&definition.crd).unwrap());
+        if update {
+            fs::write(path(&name), &yaml).unwrap();
+        }
+        let on_disk = fs::read_to_string(path(&name)).unwrap_or_default();
+        assert_eq!(on_disk, yaml, "{name} is stale: run the test with ISTHMUS_UPDATE=1");
+    }
+    let files = fs::read_dir(path("")).unwrap().count();
+    assert_eq!(files, definitions().len(), "a manifest without a kind, or the reverse");
+}
+
+/// Structural schemas hold no references, and an API server refuses undocumented mistakes late.
+#[test]
+fn every_field_is_documented_and_structural() {
+    fn walk(at: &str, schema: &Value) {
+        assert!(schema.get("$ref").is_none(), "{at} is a reference");
+        for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+            let at = format!("{at}.{name}");
+            let standard = matches!(name.as_str(), "apiVersion" | "kind" | "metadata");
+            assert!(standard || field.get("description").is_some(), "{at} is not documented");
+            walk(&at, field);
+        }
+        if let Some(items) = schema.get("items") {
+            walk(&format!("{at}[]"), items);
+        }
+    }
+    for definition in definitions() {
+        assert!(definition.schema["properties"]["spec"].is_object());
+        walk(&definition.resource.kind, &definition.schema);
+    }
+}
+
+#[test]
+fn i3_rules_refuse_what_they_are_for() {
+    let install = definitions().remove(0);
+    let check = |spec: Value, old: Option<Value>| -> Result<(), String> {
+        let object = |spec: Value| json!({"apiVersion": "isthmus.dev/v1alpha1", "spec": spec});
+        let old = old.map(object);
+        Validator::new()
+            .validate(&install.schema, &object(spec), old.as_ref())
+            .map_err(|errors| errors.to_string())
+    };
+    let east = json!({"cluster": {"id": "east"}});
+    assert_eq!(check(east.clone(), None), Ok(()));
+    assert_eq!(check(east.clone(), Some(east.clone())), Ok(()));
+    let renamed = check(json!({"cluster": {"id": "west"}}), Some(east.clone())).unwrap_err();
+    assert!(renamed.contains("the id of a cluster cannot change"), "{renamed}");
+    let moved = json!({"cluster": {"id": "east", "trustDomain": "x"}});
+    assert!(check(moved, Some(east)).unwrap_err().contains("trust domain"));
+    let address = json!({"gateways": {"eastWest": {"addresses": ["127.0.0.1", "here"], "port": 1}}});
+    assert!(check(address, None).unwrap_err().contains("must be an IP address"));
+}
