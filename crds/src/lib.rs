@@ -5,6 +5,8 @@
 //! comments are what `kubectl explain` shows. Defaults and rules live in the schema, so that an API
 //! server and a directory of manifests treat an object alike; nothing here interprets an object.
 
+#![allow(clippy::duplicated_attributes, reason = "printer columns repeat `type_` within one attribute")]
+
 mod mcs;
 mod mesh_install;
 mod mesh_peer;
