@@ -104,17 +104,26 @@ pub struct Gateways {
 #[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EastWestGateway {
-    /// IP addresses to listen on, which peers connect to. The default is `127.0.0.1`.
-    #[serde(default = "default_addresses")]
-    #[schemars(length(min = 1, max = 8), inner(length(min = 2, max = 45)))]
-    #[schemars(extend("x-kubernetes-validations" = [
-        {"rule": "self.all(a, isIP(a))", "message": "an address must be an IP address"},
+    /// The IP address to listen on. The default is `127.0.0.1`.
+    #[serde(default = "default_address")]
+    #[schemars(length(min = 2, max = 45), extend("x-kubernetes-validations" = [
+        {"rule": "isIP(self)", "message": "must be an IP address"},
     ]))]
-    pub addresses: Vec<String>,
+    pub address: String,
     /// The port. The default is 15443.
     #[serde(default = "default_east_west_port")]
     #[schemars(range(min = 1, max = 65535), extend("format" = "int32"))]
     pub port: u16,
+    /// Where peers reach the gateway when that is not where it listens: IP addresses with ports, such as
+    /// `192.0.2.1:15443` or `[2001:db8::1]:15443`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), inner(length(min = 3, max = 53)), extend("x-kubernetes-validations" = [
+        {
+            "rule": "self.all(a, a.matches('^([0-9.]+|[[][0-9a-fA-F:.]+[]]):[1-9][0-9]{0,4}$'))",
+            "message": "must be IP addresses with ports, such as 192.0.2.1:15443",
+        },
+    ]))]
+    pub advertise: Vec<String>,
 }
 
 /// The data plane.
@@ -199,7 +208,7 @@ impl Default for Cluster {
 
 impl Default for EastWestGateway {
     fn default() -> Self {
-        Self { addresses: default_addresses(), port: default_east_west_port() }
+        Self { address: default_address(), port: default_east_west_port(), advertise: Vec::new() }
     }
 }
 
@@ -215,10 +224,6 @@ fn default_id() -> String {
 
 fn default_address() -> String {
     "127.0.0.1".to_owned()
-}
-
-fn default_addresses() -> Vec<String> {
-    vec![default_address()]
 }
 
 fn default_east_west_port() -> u16 {

@@ -67,6 +67,14 @@ fn i3_rules_refuse_what_they_are_for() {
     assert!(renamed.contains("the id of a cluster cannot change"), "{renamed}");
     let moved = json!({"cluster": {"id": "east", "trustDomain": "x"}});
     assert!(check(moved, Some(east)).unwrap_err().contains("trust domain"));
-    let address = json!({"gateways": {"eastWest": {"addresses": ["127.0.0.1", "here"], "port": 1}}});
-    assert!(check(address, None).unwrap_err().contains("must be an IP address"));
+    let east_west = |gateway: Value| check(json!({"gateways": {"eastWest": gateway}}), None);
+    assert_eq!(
+        east_west(json!({"address": "::1", "advertise": ["192.0.2.1:1", "[2001:db8::1]:2"]})),
+        Ok(())
+    );
+    assert!(east_west(json!({"address": "here"})).unwrap_err().contains("must be an IP address"));
+    for bad in ["192.0.2.1", "192.0.2.1:0", "name:1", "2001:db8::1:2"] {
+        let refused = east_west(json!({"advertise": [bad]})).unwrap_err();
+        assert!(refused.contains("IP addresses with ports"), "{bad}: {refused}");
+    }
 }
