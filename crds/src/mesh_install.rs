@@ -119,7 +119,7 @@ pub struct EastWestGateway {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), inner(length(min = 3, max = 53)), extend("x-kubernetes-validations" = [
         {
-            "rule": "self.all(a, a.matches('^([0-9.]+|[[][0-9a-fA-F:.]+[]]):[1-9][0-9]{0,4}$'))",
+            "rule": "self.all(a, a.matches('^([0-9.]+|\\\\[[0-9a-fA-F:.]+\\\\]):[1-9][0-9]{0,4}$'))",
             "message": "must be IP addresses with ports, such as 192.0.2.1:15443",
         },
     ]))]
