@@ -31,6 +31,69 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use isthmus_ir::ObjectRef;
 
+use crate::kind::{Kind, ObjectKey};
+
+/// The fact of one object of this cluster.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Fact {
+    /// Of a GatewayClass.
+    GatewayClass(GatewayClass),
+    /// Of a Gateway.
+    Gateway(Gateway),
+    /// Of an HTTPRoute.
+    HttpRoute(HttpRoute),
+    /// Of a ReferenceGrant.
+    ReferenceGrant(ReferenceGrant),
+    /// Of a Namespace.
+    Namespace(Namespace),
+    /// Of a Service.
+    Service(Service),
+    /// Of an EndpointSlice.
+    EndpointSlice(EndpointSlice),
+    /// Of a Secret.
+    Secret(Secret),
+    /// Of a ServiceExport.
+    ServiceExport(ServiceExport),
+}
+
+impl Fact {
+    /// The kind of its object.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::GatewayClass(_) => Kind::GatewayClass,
+            Self::Gateway(_) => Kind::Gateway,
+            Self::HttpRoute(_) => Kind::HttpRoute,
+            Self::ReferenceGrant(_) => Kind::ReferenceGrant,
+            Self::Namespace(_) => Kind::Namespace,
+            Self::Service(_) => Kind::Service,
+            Self::EndpointSlice(_) => Kind::EndpointSlice,
+            Self::Secret(_) => Kind::Secret,
+            Self::ServiceExport(_) => Kind::ServiceExport,
+        }
+    }
+
+    /// What its object's `metadata` says.
+    pub fn meta(&self) -> &Meta {
+        match self {
+            Self::GatewayClass(fact) => &fact.meta,
+            Self::Gateway(fact) => &fact.meta,
+            Self::HttpRoute(fact) => &fact.meta,
+            Self::ReferenceGrant(fact) => &fact.meta,
+            Self::Namespace(fact) => &fact.meta,
+            Self::Service(fact) => &fact.meta,
+            Self::EndpointSlice(fact) => &fact.meta,
+            Self::Secret(fact) => &fact.meta,
+            Self::ServiceExport(fact) => &fact.meta,
+        }
+    }
+
+    /// What identifies its object.
+    pub fn key(&self) -> ObjectKey {
+        let meta = self.meta();
+        ObjectKey::new(self.kind(), &meta.namespace, &meta.name)
+    }
+}
+
 /// What every fact of an object carries of `metadata`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Meta {

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use isthmus_ir::{Key, Name};
 
+use super::ParentRef;
+
 /// What one connected proxy has acked.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ProxyReport {
@@ -17,7 +19,7 @@ pub struct ProxyReport {
 }
 
 /// Why the newest version of an object is not in force; its last good version is.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Problem {
     /// The field, as a path, when one is to blame.
     pub field: Option<String>,
@@ -25,4 +27,6 @@ pub struct Problem {
     pub message: String,
     /// The generation of the refused version.
     pub generation: i64,
+    /// `spec.parentRefs` of a route, as far as they could be read: its status has an entry for each.
+    pub parents: Vec<ParentRef>,
 }

@@ -1,0 +1,151 @@
+//! What can be asked of a World. Answers are facts or names, in a fixed order; nothing is decided here.
+
+use std::sync::Arc;
+
+use isthmus_ir::{Name, ObjectRef};
+
+use super::{Mention, PeerExport, Reports, World};
+use crate::{
+    fact::{
+        EndpointSlice, Gateway, GatewayClass, HttpRoute, MeshSettings, Namespace, PeerFact, Problem,
+        ReferenceGrant, Secret, Service, ServiceExport,
+    },
+    kind::{Kind, KindState, ObjectKey},
+};
+
+impl World {
+    /// Whether enough is known to publish: no kind is pending (case E3).
+    pub fn complete(&self) -> bool {
+        self.kinds.values().all(|state| *state != KindState::Pending)
+    }
+
+    /// The state of a kind.
+    pub fn kind_state(&self, kind: Kind) -> KindState {
+        self.kinds.get(&kind).copied().unwrap_or(KindState::Pending)
+    }
+
+    /// The settings of this cluster.
+    pub fn settings(&self) -> &Arc<MeshSettings> {
+        &self.settings
+    }
+
+    /// A GatewayClass.
+    pub fn gateway_class(&self, name: &str) -> Option<&Arc<GatewayClass>> {
+        self.classes.fact(&ObjectRef::new("", name))
+    }
+
+    /// A Gateway.
+    pub fn gateway(&self, object: &ObjectRef) -> Option<&Arc<Gateway>> {
+        self.gateways.fact(object)
+    }
+
+    /// An HTTPRoute.
+    pub fn http_route(&self, object: &ObjectRef) -> Option<&Arc<HttpRoute>> {
+        self.routes.fact(object)
+    }
+
+    /// A Namespace that a manifest declares.
+    pub fn namespace(&self, name: &str) -> Option<&Arc<Namespace>> {
+        self.namespaces.fact(&ObjectRef::new("", name))
+    }
+
+    /// A Service.
+    pub fn service(&self, object: &ObjectRef) -> Option<&Arc<Service>> {
+        self.services.fact(object)
+    }
+
+    /// A Secret.
+    pub fn secret(&self, object: &ObjectRef) -> Option<&Arc<Secret>> {
+        self.secrets.fact(object)
+    }
+
+    /// A ServiceExport of this cluster.
+    pub fn service_export(&self, object: &ObjectRef) -> Option<&Arc<ServiceExport>> {
+        self.exports.fact(object)
+    }
+
+    /// The EndpointSlices of a Service, in order of name.
+    pub fn slices_of(&self, service: &ObjectRef) -> impl Iterator<Item = &Arc<EndpointSlice>> {
+        let mention = Mention::Service(service.clone());
+        let named = self.mentions.of(&mention, Kind::EndpointSlice);
+        named.filter_map(|slice| self.slices.fact(slice)).collect::<Vec<_>>().into_iter()
+    }
+
+    /// Every ReferenceGrant of a namespace, in order of name.
+    pub fn grants_in(&self, namespace: &str) -> impl Iterator<Item = &Arc<ReferenceGrant>> {
+        self.grants.in_namespace(namespace).map(|(_, grant)| grant)
+    }
+
+    /// What is wrong with the newest version of an object.
+    pub fn problem(&self, key: &ObjectKey) -> Option<&Arc<Problem>> {
+        self.problems.get(key)
+    }
+
+    /// Objects of `kind` that mention `mention`, in order.
+    pub fn mentioning(&self, mention: &Mention, kind: Kind) -> impl Iterator<Item = &ObjectRef> {
+        self.mentions.of(mention, kind)
+    }
+
+    /// Objects that mention anything in `namespace` that a ReferenceGrant may protect; one that mentions
+    /// several comes several times.
+    pub fn mentioning_namespace(&self, namespace: &str) -> impl Iterator<Item = &ObjectKey> {
+        self.mentions.of_namespace(namespace)
+    }
+
+    /// Every object of `kind` that has a fact or a problem, in order.
+    pub fn keys(&self, kind: Kind) -> Vec<ObjectKey> {
+        let mut objects: Vec<ObjectRef> = match kind {
+            Kind::GatewayClass => self.classes.objects(),
+            Kind::Gateway => self.gateways.objects(),
+            Kind::HttpRoute => self.routes.objects(),
+            Kind::ReferenceGrant => self.grants.objects(),
+            Kind::Namespace => self.namespaces.objects(),
+            Kind::Service => self.services.objects(),
+            Kind::EndpointSlice => self.slices.objects(),
+            Kind::Secret => self.secrets.objects(),
+            Kind::ServiceExport => self.exports.objects(),
+        };
+        let problems = self.problems.keys().filter(|key| key.kind == kind);
+        objects.extend(problems.map(|key| key.object.clone()));
+        objects.sort();
+        objects.dedup();
+        objects.into_iter().map(|object| ObjectKey { kind, object }).collect()
+    }
+
+    /// Objects of `kind` in `namespace` that have a fact, in order.
+    pub fn routes_in(&self, namespace: &str) -> impl Iterator<Item = &ObjectRef> {
+        self.routes.in_namespace(namespace).map(|(object, _)| object)
+    }
+
+    /// Every peer, in order of cluster id.
+    pub fn peers(&self) -> impl Iterator<Item = &Arc<PeerFact>> {
+        self.peers.facts()
+    }
+
+    /// A peer.
+    pub fn peer(&self, cluster: &str) -> Option<&Arc<PeerFact>> {
+        self.peers.fact(cluster)
+    }
+
+    /// The peers' exports of a service, in order of cluster id. A peer whose fact or first whole
+    /// snapshot is missing is left out.
+    pub fn peer_exports(&self, service: &ObjectRef) -> impl Iterator<Item = PeerExport> {
+        self.peers.exports(service)
+    }
+
+    /// Every service that some peer exports; one that several export comes several times.
+    pub fn peer_exported(&self) -> impl Iterator<Item = &ObjectRef> {
+        self.peers.exported()
+    }
+
+    /// What the connected proxies of a scope say; none when there are none.
+    pub fn reports(&self, scope: &Name) -> Option<&Reports> {
+        self.proxies.get(scope)
+    }
+
+    /// How many things are kept, indexes included: 0 when everything has been deleted.
+    pub fn census(&self) -> usize {
+        let facts: usize = Kind::ALL.into_iter().map(|kind| self.keys(kind).len()).sum();
+        facts + self.problems.len() + self.mentions.len() + self.peers.len() + self.proxies.len()
+    }
+}
