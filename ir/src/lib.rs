@@ -12,6 +12,7 @@ mod host;
 mod identity;
 mod listener;
 mod name;
+pub mod normalize;
 mod peer;
 mod resource;
 mod route;
