@@ -1,1 +1,16 @@
-//! The wire: IR <-> protobuf, the delta protocol as a sans-IO state machine, and thin tonic endpoints.
+//! Between control plane and proxies, and between control planes of clusters: IR <-> protobuf, the delta
+//! protocol as sans-IO state machines, and thin tonic endpoints around them.
+//!
+//! [`wire`] turns resources into bytes and back, and refuses what it does not understand. [`delta`] decides
+//! what is sent, staged, put in force and acked; it does no I/O and knows no schema. [`server`] and
+//! [`client`] move its messages between a control plane and its proxies, [`federation`] between clusters,
+//! and [`ca`] brings proxies their certificates. Nothing here knows of Kubernetes or of facts.
+
+mod proto;
+
+pub mod ca;
+pub mod client;
+pub mod delta;
+pub mod federation;
+pub mod server;
+pub mod wire;
