@@ -16,3 +16,6 @@ test: build-tools ## Formatting, lints, every test.
 
 build-tools:
 	@tools/setup cc=build-essential cmake=cmake git=git
+
+bench: ## What a request costs, beside Envoy, HAProxy and nginx (about ten minutes).
+	bench/bench
