@@ -148,3 +148,51 @@ fn versions_are_named_in_one_place() {
         }
     }
 }
+
+/// The quoted strings of list `key` in deny.toml.
+fn deny_list(key: &str) -> BTreeSet<String> {
+    let text = std::fs::read_to_string(root().join("deny.toml")).unwrap();
+    let (_, rest) = text.split_once(&format!("{key} = [")).unwrap();
+    let (list, _) = rest.split_once("\n]").unwrap();
+    list.split('"').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_dependency_has_an_allowed_license() {
+    let allowed = deny_list("allow");
+    for package in metadata()["packages"].as_array().unwrap() {
+        let license = package["license"].as_str().unwrap_or("");
+        let choices = license.replace(['(', ')'], "").replace('/', " OR ");
+        let allowed =
+            choices.split(" OR ").any(|c| c.split(" AND ").all(|part| allowed.contains(part.trim())));
+        assert!(allowed, "{}: license {license:?} is not in deny.toml", package["name"]);
+    }
+}
+
+#[test]
+fn banned_crates_are_not_compiled() {
+    let banned = deny_list("deny");
+    // Not from the metadata: its graph has crates that no enabled feature asks for.
+    let output = Command::new(env!("CARGO"))
+        .args([
+            "tree",
+            "--workspace",
+            "--target",
+            "all",
+            "--locked",
+            "--prefix",
+            "none",
+            "--format",
+            "{p}",
+        ])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let tree = String::from_utf8(output.stdout).unwrap();
+    let compiled: BTreeSet<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert!(compiled.contains("rustls"), "the tree is not what this test reads");
+    for name in banned {
+        assert!(!compiled.contains(name.as_str()), "deny.toml bans {name}");
+    }
+}
