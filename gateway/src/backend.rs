@@ -3,16 +3,45 @@
 //! A Service is never followed by name: ExternalName is refused, and so are addresses that lead back
 //! into the machine or to a metadata service (case G11).
 
-use std::sync::Arc;
+mod endpoints;
+mod protocol;
 
-use isthmus_ir::{Endpoint, Endpoints, ObjectRef};
-use isthmus_world::fact::{EndpointSlice, MeshSettings, Service, ServicePort};
+use std::{collections::BTreeMap, sync::Arc};
+
+use isthmus_ir::{
+    BackendProtocol, Balancing, Endpoint, Endpoints, HealthPolicy, Name, ObjectRef, Service as IrService,
+};
+use isthmus_world::fact::{EndpointSlice, MeshSettings, Service, ServicePort, ServiceType};
+
+pub(crate) use protocol::protocol;
+
+/// Healthy endpoints, in percent of 71 %, below which a priority spills over to the next.
+const OVERPROVISION_PERCENT: u16 = 140;
+
+/// A port that a route or a handle refers to: the key of this unit.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum BackendKey {
+    /// A port of a Service of this cluster: [`cluster`].
+    Cluster(ObjectRef, u16),
+    /// A port of a ServiceImport: [`clusterset`].
+    ClusterSet(ObjectRef, u16),
+}
+
+impl BackendKey {
+    /// The name of the IR service.
+    pub fn name(&self) -> Name {
+        match self {
+            Self::Cluster(object, port) => IrService::name(object, *port),
+            Self::ClusterSet(object, port) => IrService::clusterset_name(object, *port),
+        }
+    }
+}
 
 /// A port as something to balance over, and its endpoints.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BackendOutput {
     /// How to talk to it.
-    pub service: Arc<isthmus_ir::Service>,
+    pub service: Arc<IrService>,
     /// Where it runs; may be empty.
     pub endpoints: Arc<Endpoints>,
     /// Addresses that were refused, with the reason, for warnings.
@@ -31,11 +60,14 @@ pub struct Local<'a> {
 /// Port `port` of a Service of this cluster; none when the Service has no such port, or cannot be
 /// spoken to.
 pub fn cluster(local: Local<'_>, port: u16, settings: &MeshSettings) -> Option<BackendOutput> {
-    let _ = (local, port, settings);
-    None
+    let declared = declared(local.service, port)?;
+    let protocol = protocol(declared).ok()?;
+    let key = BackendKey::Cluster(local.service.meta.object(), port);
+    let found = endpoints::local(local, declared, settings);
+    Some(output(&key, protocol, found.endpoints, found.refused))
 }
 
-/// Port `port` of the ServiceImport `object`.
+/// Port `port` of the ServiceImport `object`; none when it cannot be spoken to.
 ///
 /// `local` is the Service of the same name in this cluster, given when this cluster exports it, or when
 /// a backendRef to a Service spans the ClusterSet; its endpoints have priority 0. `imported` are the
@@ -47,6 +79,43 @@ pub fn clusterset(
     imported: &[Endpoint],
     settings: &MeshSettings,
 ) -> Option<BackendOutput> {
-    let _ = (object, port, local, imported, settings);
-    None
+    let protocol = protocol(port).ok()?;
+    let key = BackendKey::ClusterSet(object.clone(), port.port);
+    let found = local
+        .and_then(|l| Some(endpoints::local(l, declared(l.service, port.port)?, settings)))
+        .unwrap_or_default();
+    let all = found.endpoints.into_iter().chain(imported.iter().cloned()).collect();
+    Some(output(&key, protocol, all, found.refused))
+}
+
+/// The port that a reference to `number` means, of a Service that may be followed at all.
+pub(crate) fn declared(service: &Service, number: u16) -> Option<&ServicePort> {
+    if service.kind == ServiceType::ExternalName {
+        return None;
+    }
+    let mut ports = service.ports.iter().filter(|p| p.port == number);
+    let first = ports.next()?;
+    // One number may be declared for TCP and for UDP; a route means TCP.
+    Some(ports.chain([first]).find(|p| p.protocol == "TCP").unwrap_or(first))
+}
+
+fn output(
+    key: &BackendKey,
+    protocol: BackendProtocol,
+    endpoints: Vec<Endpoint>,
+    refused: Vec<String>,
+) -> BackendOutput {
+    let (BackendKey::Cluster(object, port) | BackendKey::ClusterSet(object, port)) = key;
+    let by_id: BTreeMap<_, _> = endpoints.into_iter().map(|e| (e.id.clone(), e)).collect();
+    let service = IrService {
+        name: key.name(),
+        object: object.clone(),
+        port: *port,
+        protocol,
+        balancing: Balancing::LeastRequest,
+        health: HealthPolicy::default(),
+        overprovision_percent: OVERPROVISION_PERCENT,
+    };
+    let endpoints = Endpoints { service: key.name(), endpoints: by_id.into_values().collect() };
+    BackendOutput { service: Arc::new(service), endpoints: Arc::new(endpoints), refused }
 }

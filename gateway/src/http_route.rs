@@ -1,6 +1,12 @@
 //! HTTPRoute -> one IR route a rule, and the route's conditions.
 //!
-//! An invalid rule is dropped and named; a reference that cannot be resolved answers 500 for its share.
+//! An invalid rule is dropped and named; a reference that cannot be resolved answers 500 for its share,
+//! and so does a rule whose extension is unknown, for it must not be served without.
+
+mod backends;
+mod filters;
+mod matches;
+mod rule;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,7 +16,16 @@ use std::{
 use isthmus_ir::{ObjectRef, Route};
 use isthmus_world::fact::{HttpRoute, ParentRef, Service, ServicePort, ServiceScope};
 
-use crate::{Condition, attachment::Attachments, reference::Grants};
+pub use backends::{References, references};
+
+use crate::{
+    Condition,
+    attachment::{Attached, Attachments},
+    backend::BackendKey,
+    reference::Grants,
+};
+use backends::Resolver;
+use rule::Invalid;
 
 /// What is read for one HTTPRoute.
 #[derive(Clone, Copy, Debug)]
@@ -29,22 +44,13 @@ pub struct Inputs<'a> {
     pub scope: ServiceScope,
 }
 
-/// What to gather for an HTTPRoute.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct References {
-    /// Services, those of mirrors included.
-    pub services: BTreeSet<ObjectRef>,
-    /// Objects of kind ServiceImport; with `ServiceScope::ClusterSet` also those of the names of Services.
-    pub imports: BTreeSet<ObjectRef>,
-    /// Namespaces of targets, other than the route's.
-    pub namespaces: BTreeSet<String>,
-}
-
 /// What follows from an HTTPRoute.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HttpRouteOutput {
-    /// One for each valid rule; empty when it is accepted nowhere.
+    /// One for each valid rule; empty when no listener serves it.
     pub rules: Vec<Arc<Route>>,
+    /// What `rules` send requests to: the [`backend`](crate::backend) units that are needed.
+    pub backends: BTreeSet<BackendKey>,
     /// One for each parentRef to a Gateway of ours, in the route's order.
     pub parents: Vec<ParentReport>,
 }
@@ -58,23 +64,80 @@ pub struct ParentReport {
     pub gateway: ObjectRef,
     /// Listeners whose `attachedRoutes` counts this route: none when it is not accepted.
     pub attached: Vec<String>,
+    /// Whether one of them is served.
+    pub served: bool,
     /// `Accepted`, `ResolvedRefs`, and `PartiallyInvalid` where it is so.
     pub conditions: Vec<Condition>,
 }
 
-/// What `route` refers to.
-pub fn references(route: &HttpRoute, scope: ServiceScope) -> References {
-    let _ = (route, scope);
-    References::default()
+impl ParentReport {
+    /// Whether the route is accepted by this parent.
+    pub fn accepted(&self) -> bool {
+        self.conditions.iter().any(|c| c.kind == "Accepted" && c.holds())
+    }
 }
 
 /// Decides over one HTTPRoute.
 pub fn translate(inputs: Inputs<'_>) -> HttpRouteOutput {
-    let parents = inputs.attachments.parents.iter().map(|a| ParentReport {
-        parent: a.parent.clone(),
-        gateway: a.gateway.clone(),
-        attached: a.sections.clone(),
-        conditions: vec![a.accepted.clone()],
-    });
-    HttpRouteOutput { rules: Vec::new(), parents: parents.collect() }
+    let mut resolver = Resolver::new(inputs);
+    let mut valid = Vec::new();
+    let mut invalid = Vec::new();
+    for (index, rule) in inputs.route.rules.iter().enumerate() {
+        // References of an invalid rule are resolved too, so that one look at the status shows all.
+        let route = rule::route(inputs.route, index, rule, &mut resolver);
+        match rule::check(index, rule) {
+            Ok(()) => valid.push(route),
+            Err(why) => invalid.push((index, why)),
+        }
+    }
+    let references = resolver.condition();
+    let attachments: Vec<_> =
+        inputs.attachments.parents.iter().flat_map(|p| p.listeners.iter().cloned()).collect();
+    let rules: Vec<_> = if attachments.is_empty() {
+        Vec::new()
+    } else {
+        valid.iter().map(|r| Arc::new(Route { attachments: attachments.clone(), ..r.clone() })).collect()
+    };
+    let verdict = verdict(valid.len(), &invalid);
+    let parents = inputs.attachments.parents.iter().map(|a| parent(a, &verdict, &references));
+    HttpRouteOutput { backends: resolver.used_by(&rules), parents: parents.collect(), rules }
+}
+
+/// What the rules say of the route as a whole.
+enum Rules {
+    Valid,
+    Partly(Condition),
+    Invalid(Condition),
+}
+
+fn verdict(valid: usize, invalid: &[(usize, Invalid)]) -> Rules {
+    let Some((_, first)) = invalid.first() else { return Rules::Valid };
+    let messages: Vec<_> = invalid.iter().map(|(_, why)| why.message.as_str()).collect();
+    let messages = messages.join("; ");
+    if valid == 0 {
+        return Rules::Invalid(Condition::not("Accepted", first.reason, messages));
+    }
+    let indexes: Vec<_> = invalid.iter().map(|(index, _)| index.to_string()).collect();
+    let message = format!("Dropped Rule {}: {messages}", indexes.join(", "));
+    Rules::Partly(Condition::is("PartiallyInvalid", "UnsupportedValue", message))
+}
+
+fn parent(attached: &Attached, rules: &Rules, resolved: &Condition) -> ParentReport {
+    let accepted = match rules {
+        Rules::Invalid(condition) if attached.accepted.holds() => condition,
+        _ => &attached.accepted,
+    };
+    let mut conditions = vec![accepted.clone(), resolved.clone()];
+    if let Rules::Partly(condition) = rules
+        && accepted.holds()
+    {
+        conditions.push(condition.clone());
+    }
+    ParentReport {
+        parent: attached.parent.clone(),
+        gateway: attached.gateway.clone(),
+        attached: if accepted.holds() { attached.sections.clone() } else { Vec::new() },
+        served: accepted.holds() && !attached.listeners.is_empty(),
+        conditions,
+    }
 }

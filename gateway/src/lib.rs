@@ -20,10 +20,10 @@ pub mod backend;
 pub mod certificate;
 pub mod class;
 mod condition;
-mod filter;
+
 pub mod http_route;
+mod lexical;
 pub mod listener;
-mod matches;
 pub mod reference;
 pub mod schema;
 pub mod status;

@@ -1,18 +1,30 @@
 //! Gateway -> listeners, their conditions, and the Gateway's own.
+//!
+//! What is asked for and not implemented is refused, never left out: a listener that should verify its
+//! clients does not come up without doing so.
+
+mod certificates;
+mod conflicts;
+mod ports;
+mod report;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr},
     sync::Arc,
 };
 
-use isthmus_ir::{Listener, ObjectRef};
-use isthmus_world::fact::{Gateway, GroupKind};
+use isthmus_ir::{HostPattern, Listener, Name, ObjectRef, Protocol};
+use isthmus_world::fact::{self, Gateway, GroupKind, TlsMode};
+
+pub use ports::{Taken, port_conflicts};
+pub use report::{GatewayReport, ListenerReport};
 
 use crate::{
-    Condition,
-    attachment::Parent,
+    Condition, GROUP,
+    attachment::{Parent, Section},
     certificate::CertificateOutput,
-    reference::{Grants, Source},
+    reference::{Grants, Source, namespace},
 };
 
 /// What is read for one Gateway of ours.
@@ -42,41 +54,16 @@ pub struct GatewayOutput {
     pub report: GatewayReport,
 }
 
-/// The part of a Gateway's status that follows from manifests alone.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct GatewayReport {
-    /// `Accepted` and `ResolvedRefs`.
-    pub conditions: Vec<Condition>,
-    /// Why it can never be programmed as it is, when so: `Programmed` is False with this reason.
-    pub unprogrammable: Option<Condition>,
-    /// Addresses that its listeners bind.
-    pub addresses: Vec<std::net::IpAddr>,
-    /// One for each of `spec.listeners`, in order.
-    pub listeners: Vec<ListenerReport>,
-}
-
-/// The part of a listener's status that follows from manifests alone.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ListenerReport {
-    /// `name`.
-    pub name: String,
-    /// `supportedKinds`.
-    pub kinds: Vec<GroupKind>,
-    /// `Accepted`, `ResolvedRefs`, `Conflicted`, and `OverlappingTLSConfig` where it is so.
-    pub conditions: Vec<Condition>,
-    /// Whether there is an [`ir::Listener`](isthmus_ir::Listener) for it.
-    pub served: bool,
-}
-
-/// A listener that would bind what an older Gateway binds already. Gateways are not merged.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Taken {
-    /// The listener's name.
-    pub section: String,
-    /// What both bind.
-    pub address: std::net::SocketAddr,
-    /// The older Gateway.
-    pub by: ObjectRef,
+/// One listener, decided.
+struct Decided<'a> {
+    listener: &'a fact::Listener,
+    hostname: HostPattern,
+    kinds: Vec<GroupKind>,
+    accepted: Condition,
+    resolved: Condition,
+    conflicted: Condition,
+    overlapping: Option<Condition>,
+    protocol: Option<Protocol>,
 }
 
 /// The Secrets that listeners of `gateway` refer to: what to gather, and in which namespaces grants.
@@ -87,30 +74,200 @@ pub fn secrets(gateway: &Gateway) -> BTreeSet<ObjectRef> {
         .iter()
         .filter_map(|l| l.tls.as_ref())
         .flat_map(|tls| &tls.certificates)
-        .map(|r| ObjectRef::new(crate::reference::namespace(source, r), &r.name))
+        .map(|r| ObjectRef::new(namespace(source, r), &r.name))
         .collect()
-}
-
-/// Which listeners of which Gateways would bind an address and port of an older Gateway's: older first,
-/// then by namespace and name.
-pub fn port_conflicts<'a>(
-    gateways: impl IntoIterator<Item = &'a Gateway>,
-) -> BTreeMap<ObjectRef, Vec<Taken>> {
-    let _ = gateways.into_iter().count();
-    BTreeMap::new()
 }
 
 /// Decides over one Gateway.
 pub fn translate(inputs: Inputs<'_>) -> GatewayOutput {
     let gateway = inputs.gateway;
-    GatewayOutput {
-        listeners: Vec::new(),
-        parent: Arc::new(Parent { gateway: gateway.meta.object(), sections: Vec::new() }),
-        report: GatewayReport {
-            conditions: Vec::new(),
-            unprogrammable: None,
-            addresses: Vec::new(),
-            listeners: Vec::new(),
-        },
+    let decided: Vec<_> =
+        gateway.listeners.iter().enumerate().map(|(i, l)| decide(inputs, i, l)).collect();
+    let addresses = addresses(gateway);
+    let report = report::report(gateway, inputs.class_accepted, &addresses, &decided);
+    let addresses = addresses.unwrap_or_default();
+    let listeners = if report.accepted() && report.unprogrammable.is_none() {
+        decided.iter().filter_map(|d| ir(gateway, &addresses, d)).collect()
+    } else {
+        Vec::new()
+    };
+    let parent = Parent {
+        gateway: gateway.meta.object(),
+        sections: decided
+            .into_iter()
+            .zip(&report.listeners)
+            .map(|(d, r)| section(d, r.served))
+            .collect(),
+    };
+    GatewayOutput { listeners, parent: Arc::new(parent), report }
+}
+
+fn decide<'a>(inputs: Inputs<'a>, index: usize, listener: &'a fact::Listener) -> Decided<'a> {
+    let gateway = inputs.gateway;
+    let (kinds, unknown) = kinds(listener);
+    let conflicted = conflicts::conflicted(gateway, index);
+    let accepted = accepted(inputs, index, &conflicted);
+    let certificates = certificates::certificates(inputs, listener);
+    let resolved = certificates.resolved.unwrap_or_else(|| {
+        unknown.unwrap_or_else(|| {
+            Condition::is("ResolvedRefs", "ResolvedRefs", "all references are resolved")
+        })
+    });
+    let usable = accepted.holds() && !kinds.is_empty();
+    Decided {
+        listener,
+        hostname: hostname(listener).unwrap_or(HostPattern::Any),
+        protocol: if usable { protocol(listener, certificates.names) } else { None },
+        overlapping: conflicts::overlapping(gateway, index),
+        kinds,
+        accepted,
+        resolved,
+        conflicted,
+    }
+}
+
+/// Whether anything could be served on a listener of this protocol, and its hostname as a pattern.
+fn hostname(listener: &fact::Listener) -> Result<HostPattern, String> {
+    match listener.hostname.as_deref() {
+        None | Some("") => Ok(HostPattern::Any),
+        Some(text) => HostPattern::parse(text).map_err(|e| e.to_string()),
+    }
+}
+
+/// `Accepted` of the listener at `index`; `conflicted` is its condition of that type.
+fn accepted(inputs: Inputs<'_>, index: usize, conflicted: &Condition) -> Condition {
+    let no = |reason, message: String| Condition::not("Accepted", reason, message);
+    if let Err((reason, message)) = stands(inputs.gateway, index) {
+        return no(reason, message);
+    }
+    if conflicted.holds() {
+        return no(conflicted.reason, conflicted.message.to_string());
+    }
+    let name = inputs.gateway.listeners.get(index).map_or("", |l| &l.name);
+    if let Some(taken) = inputs.taken.iter().find(|t| t.section == name) {
+        let message = format!(
+            "{} is bound by Gateway {}, which is older: give listener {name} another port, or the Gateway \
+             another address in spec.addresses",
+            taken.address, taken.by
+        );
+        return no("PortUnavailable", message);
+    }
+    Condition::is("Accepted", "Accepted", "the listener is valid")
+}
+
+/// Whether the listener at `index` is valid for itself, or the reason why not.
+fn stands(gateway: &Gateway, index: usize) -> Result<(), (&'static str, String)> {
+    let Some(listener) = gateway.listeners.get(index) else { return Ok(()) };
+    let field = format!("spec.listeners[{index}]");
+    let tls = listener.tls.as_ref();
+    if !matches!(listener.protocol.as_str(), "HTTP" | "HTTPS") {
+        let message = format!("{field}.protocol is {}; supported are HTTP and HTTPS", listener.protocol);
+        return Err(("UnsupportedProtocol", message));
+    }
+    let value = |message: String| Err(("UnsupportedValue", message));
+    if let Err(why) = hostname(listener) {
+        return value(format!("{field}.hostname: {why}"));
+    }
+    if listener.protocol == "HTTPS" && tls.is_some_and(|t| t.mode != TlsMode::Terminate) {
+        return value(format!("{field}.tls.mode must be Terminate for protocol HTTPS"));
+    }
+    if listener.protocol == "HTTP" && tls.is_some() {
+        return value(format!("{field}.tls must not be set for protocol HTTP"));
+    }
+    let refused = gateway.unsupported.iter().find(|path| {
+        path.strip_prefix(&field).is_some_and(|rest| rest.starts_with('.'))
+            || (listener.protocol == "HTTPS" && path.starts_with("spec.tls.frontend"))
+    });
+    match refused {
+        Some(path) => value(format!("{path} is not implemented, and is not ignored: remove it")),
+        None => Ok(()),
+    }
+}
+
+/// Kinds of routes that the listener takes, and `ResolvedRefs` when it names others.
+fn kinds(listener: &fact::Listener) -> (Vec<GroupKind>, Option<Condition>) {
+    let http = GroupKind { group: GROUP.to_owned(), kind: "HTTPRoute".to_owned() };
+    let supported =
+        if matches!(listener.protocol.as_str(), "HTTP" | "HTTPS") { vec![http] } else { vec![] };
+    let asked = &listener.allowed.kinds;
+    if asked.is_empty() {
+        return (supported, None);
+    }
+    let unknown: Vec<_> = asked
+        .iter()
+        .filter(|k| !supported.contains(k))
+        .map(|k| format!("{}/{}", k.group, k.kind))
+        .collect();
+    let invalid = (!unknown.is_empty()).then(|| {
+        let message = format!(
+            "allowedRoutes.kinds of listener {} names {}; protocol {} takes HTTPRoute",
+            listener.name,
+            unknown.join(", "),
+            listener.protocol
+        );
+        Condition::not("ResolvedRefs", "InvalidRouteKinds", message)
+    });
+    (supported.into_iter().filter(|k| asked.contains(k)).collect(), invalid)
+}
+
+fn protocol(listener: &fact::Listener, certificates: Vec<Name>) -> Option<Protocol> {
+    match listener.protocol.as_str() {
+        "HTTP" => Some(Protocol::Http),
+        "HTTPS" if !certificates.is_empty() => Some(Protocol::Https { certificates }),
+        _ => None,
+    }
+}
+
+/// Addresses that the Gateway binds, without repetition: the machine's own when it asks for none, or
+/// leaves one to us.
+///
+/// # Errors
+/// The condition that says which address cannot be had.
+fn addresses(gateway: &Gateway) -> Result<Vec<IpAddr>, Condition> {
+    let own = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let mut addresses = Vec::new();
+    for (index, (kind, value)) in gateway.addresses.iter().enumerate() {
+        let field = format!("spec.addresses[{index}]");
+        if kind != "IPAddress" {
+            let message = format!("{field}.type is {kind}; supported is IPAddress");
+            return Err(Condition::not("Accepted", "UnsupportedAddress", message));
+        }
+        let address = if value.is_empty() { Ok(own) } else { value.parse() };
+        let Ok(address) = address else {
+            let message = format!("{field}.value {value:?} is no IP address");
+            return Err(Condition::not("Programmed", "AddressNotUsable", message));
+        };
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    if addresses.is_empty() {
+        addresses.push(own);
+    }
+    Ok(addresses)
+}
+
+fn ir(gateway: &Gateway, addresses: &[IpAddr], decided: &Decided<'_>) -> Option<Arc<Listener>> {
+    let object = gateway.meta.object();
+    let section = &decided.listener.name;
+    Some(Arc::new(Listener {
+        name: Listener::name(&object, section),
+        gateway: object,
+        section: section.clone(),
+        addresses: addresses.to_vec(),
+        port: decided.listener.port,
+        hostname: decided.hostname.clone(),
+        protocol: decided.protocol.clone()?,
+    }))
+}
+
+fn section(decided: Decided<'_>, served: bool) -> Section {
+    Section {
+        name: decided.listener.name.clone(),
+        port: decided.listener.port,
+        hostname: decided.hostname,
+        namespaces: decided.listener.allowed.namespaces.clone(),
+        kinds: decided.kinds,
+        served,
     }
 }

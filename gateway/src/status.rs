@@ -2,53 +2,62 @@
 //!
 //! `lastTransitionTime` is left out: who writes the status knows what stood there before, and when.
 
+mod fields;
+mod gateway;
+mod route;
+
 use std::collections::BTreeMap;
 
-use isthmus_ir::ObjectRef;
-use isthmus_world::fact::{Gateway, GatewayClass, HttpRoute, Problem};
-use serde_json::Value;
+use isthmus_world::fact::{GatewayClass, Problem};
+use serde_json::{Value, json};
 
-use crate::{class::ClassOutput, http_route::HttpRouteOutput, listener::GatewayReport};
+pub use gateway::gateway;
+pub use route::http_route;
 
-/// How far the proxies of one Gateway have come with one object's present generation.
+use crate::{
+    Condition,
+    class::{ClassOutput, FEATURES},
+};
+
+/// How far the connected proxies of one Gateway have come with the present generation of one object.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Progress {
-    /// Names of connected proxies that have acked it.
+    /// Names of those that have acked it.
     pub acked: Vec<String>,
-    /// Names of connected proxies that have not.
+    /// Names of those that have not.
     pub behind: Vec<String>,
-    /// Resources of this object that a proxy refused: what it said, by proxy.
+    /// What a proxy said of a resource of this object that it refused, by proxy.
     pub refused: BTreeMap<String, String>,
-    /// Listeners that a proxy could not bind, by section: what the operating system said. For Gateways.
+    /// What the operating system said of a listener that a proxy could not bind, by section; for
+    /// Gateways.
     pub unbound: BTreeMap<String, String>,
+}
+
+impl Progress {
+    /// `kind`, which is True when every connected proxy has acked, and there is one.
+    fn programmed(&self, kind: &'static str) -> Condition {
+        if let Some((proxy, why)) = self.refused.first_key_value() {
+            let message = format!("proxy {proxy} refused it: {why}");
+            return Condition::not(kind, "Invalid", message);
+        }
+        if !self.behind.is_empty() {
+            let message = format!("waiting for proxy {}", self.behind.join(", "));
+            return Condition::not(kind, "Pending", message);
+        }
+        if self.acked.is_empty() {
+            return Condition::not(kind, "Pending", "no proxy is connected");
+        }
+        Condition::is(kind, "Programmed", "every connected proxy serves it")
+    }
 }
 
 /// `status` of a GatewayClass.
 pub fn gateway_class(class: &GatewayClass, output: &ClassOutput, problem: Option<&Problem>) -> Value {
-    let _ = (class, output, problem);
-    Value::Null
-}
-
-/// `status` of a Gateway. `attached` counts routes by listener.
-pub fn gateway(
-    gateway: &Gateway,
-    report: &GatewayReport,
-    attached: &BTreeMap<String, u32>,
-    progress: &Progress,
-    problem: Option<&Problem>,
-) -> Value {
-    let _ = (gateway, report, attached, progress, problem);
-    Value::Null
-}
-
-/// `status` of an HTTPRoute; null when it has no parent of ours. `progress` is that of the proxies of
-/// each Gateway that it is attached to.
-pub fn http_route(
-    route: &HttpRoute,
-    output: &HttpRouteOutput,
-    progress: &BTreeMap<ObjectRef, Progress>,
-    problem: Option<&Problem>,
-) -> Value {
-    let _ = (route, output, progress, problem);
-    Value::Null
+    let features: Vec<_> = FEATURES.iter().map(|name| json!({ "name": name })).collect();
+    let mut conditions = output.conditions.clone();
+    conditions.extend(problem.map(|p| fields::fall_back(p, class.meta.generation)));
+    json!({
+        "conditions": fields::conditions(&conditions, class.meta.generation),
+        "supportedFeatures": features,
+    })
 }

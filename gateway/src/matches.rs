@@ -1,1 +1,0 @@
-//! Matches of a rule: what is valid, and their normal form.
