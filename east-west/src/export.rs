@@ -1,0 +1,216 @@
+//! ServiceExport -> what peers are told of the service, the handles that let them in, and the export's
+//! own conditions (MCS v1beta1; KEP-1645, "Exporting Services").
+//!
+//! Decided from the export, its Service and the Service's endpoints; no address leaves the cluster. The
+//! condition `Conflict` is not decided here but by [`import`](crate::import), which sees all clusters.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use isthmus_ir::{
+    Endpoint, EndpointState, Endpoints, Handle, HandleTarget, ObjectRef, Service, TrustDomain,
+};
+use isthmus_world::fact::{
+    self, ExportedEndpoint, ExportedPort, ExportedService, ImportType, MeshSettings, ServiceExport,
+    ServiceType, SessionAffinity,
+};
+
+use crate::{
+    condition::Condition,
+    handle::{CONTROL, HandleKey},
+    subset::{SUBSET, subset},
+};
+
+/// How many endpoints of one port are exported; more are behind the fallback handle only.
+pub const MAX_ENDPOINTS: usize = 1000;
+
+/// What [`export`] decides from.
+#[derive(Clone, Copy, Debug)]
+pub struct ExportInput<'a> {
+    /// This cluster.
+    pub settings: &'a MeshSettings,
+    /// What handles are derived from.
+    pub key: &'a HandleKey,
+    /// Trust domains of the peers that have joined, whatever their leases say, in order
+    /// ([`Trust::callers`](crate::trust::Trust)).
+    pub callers: &'a [TrustDomain],
+    /// The export.
+    pub export: &'a ServiceExport,
+    /// The Service of its namespace and name.
+    pub service: Option<&'a fact::Service>,
+    /// The Service's endpoints by service port.
+    pub endpoints: &'a BTreeMap<u16, Arc<Endpoints>>,
+}
+
+/// What follows from one ServiceExport.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Export {
+    /// What peers are told; none when there is nothing to export.
+    pub exported: Option<Arc<ExportedService>>,
+    /// For the east-west gateway: the handles that peers may use.
+    pub handles: Vec<Arc<Handle>>,
+    /// `Valid` and `Ready`.
+    pub conditions: Vec<Condition>,
+}
+
+/// Exports a service.
+pub fn export(input: &ExportInput<'_>) -> Export {
+    let generation = input.export.meta.generation;
+    match exportable(input) {
+        Ok(service) => {
+            let exported = exported_service(input, service);
+            let left_out = service.ports.len() - exported.ports.len();
+            Export {
+                handles: handles(input, service),
+                exported: Some(Arc::new(exported)),
+                conditions: ready_conditions(generation, left_out),
+            }
+        }
+        Err(conditions) => Export { conditions, ..Export::default() },
+    }
+}
+
+/// The handle by which control planes of peers reach this one's federation port, also those that are yet
+/// to join: the port itself tells members, invited ones and strangers apart.
+pub fn control_handle(settings: &MeshSettings) -> Option<Handle> {
+    let address = settings.federation?;
+    let target = HandleTarget::Passthrough { address };
+    Some(Handle { name: CONTROL.into(), callers: Vec::new(), target })
+}
+
+/// What `caller` is told of an export: of large services a subset of its own.
+pub fn view(exported: &Arc<ExportedService>, caller: &str) -> Arc<ExportedService> {
+    if exported.ports.iter().all(|port| port.endpoints.len() <= SUBSET) {
+        return Arc::clone(exported);
+    }
+    let mut narrowed = ExportedService::clone(exported);
+    for port in &mut narrowed.ports {
+        port.endpoints =
+            subset(caller, &port.endpoints, |e| &e.handle, SUBSET).into_iter().cloned().collect();
+    }
+    Arc::new(narrowed)
+}
+
+fn exportable<'a>(input: &ExportInput<'a>) -> Result<&'a fact::Service, Vec<Condition>> {
+    let object = input.export.meta.object();
+    let fail = |valid, reason: &str, message: String| {
+        let generation = input.export.meta.generation;
+        let condition = |kind, status, reason: &str, message: &str| Condition {
+            kind,
+            status,
+            reason: reason.into(),
+            message: message.into(),
+            generation,
+        };
+        let valid = if valid {
+            condition("Valid", true, "Valid", "the Service can be exported")
+        } else {
+            condition("Valid", false, reason, &message)
+        };
+        vec![valid, condition("Ready", false, "Failed", &message)]
+    };
+    let Some(service) = input.service else {
+        return Err(fail(false, "NoService", format!("there is no Service {object} to export")));
+    };
+    if service.kind == ServiceType::ExternalName {
+        let message = format!("Service {object} is of type ExternalName, which has nothing to export");
+        return Err(fail(false, "InvalidServiceType", message));
+    }
+    if input.settings.gateway_identity.is_none() {
+        return Err(fail(
+            true,
+            "",
+            "this cluster has no east-west gateway for peers to come in by".into(),
+        ));
+    }
+    Ok(service)
+}
+
+fn ready_conditions(generation: i64, left_out: usize) -> Vec<Condition> {
+    let message = match left_out {
+        0 => "peers can import the service".to_owned(),
+        n => {
+            format!("peers can import the service, but for {n} of its ports: TCP only is carried so far")
+        }
+    };
+    let condition = |kind: &'static str, message: &str| Condition {
+        kind,
+        status: true,
+        reason: kind.to_owned(),
+        message: message.to_owned(),
+        generation,
+    };
+    vec![condition("Valid", "the Service can be exported"), condition("Ready", &message)]
+}
+
+fn exported_service(input: &ExportInput<'_>, service: &fact::Service) -> ExportedService {
+    let object = input.export.meta.object();
+    let ports = carried(service).map(|port| exported_port(input, &object, port)).collect();
+    ExportedService {
+        cluster: Arc::clone(&input.settings.cluster),
+        created: input.export.meta.created,
+        kind: if service.headless { ImportType::Headless } else { ImportType::ClusterSetIp },
+        affinity: if service.client_ip_affinity {
+            SessionAffinity::ClientIp
+        } else {
+            SessionAffinity::None
+        },
+        ports,
+        namespace: object.namespace,
+        name: object.name,
+    }
+}
+
+fn carried(service: &fact::Service) -> impl Iterator<Item = &fact::ServicePort> {
+    service.ports.iter().filter(|port| port.protocol == "TCP")
+}
+
+fn exported_port(input: &ExportInput<'_>, object: &ObjectRef, port: &fact::ServicePort) -> ExportedPort {
+    let shown: Vec<_> = exposed(input, port.port).filter(|e| e.state == EndpointState::Ready).collect();
+    let identities: Vec<_> = input.settings.gateway_identity.iter().cloned().collect();
+    let as_exported = |handle: isthmus_ir::Name, zone, weight| ExportedEndpoint {
+        handle: handle.as_str().into(),
+        zone,
+        weight,
+        identities: identities.clone(),
+    };
+    let mut endpoints: Vec<_> = subset("", &shown, |e| &e.id, MAX_ENDPOINTS)
+        .into_iter()
+        .map(|e| as_exported(input.key.endpoint(object, port.port, &e.id), e.zone.clone(), e.weight))
+        .collect();
+    endpoints.sort_by(|a, b| a.handle.cmp(&b.handle));
+    let weight = shown.iter().fold(0_u32, |sum, e| sum.saturating_add(e.weight));
+    let fallback = (!shown.is_empty())
+        .then(|| as_exported(input.key.service(object, port.port), input.settings.zone.clone(), weight));
+    ExportedPort {
+        name: port.name.clone(),
+        port: port.port,
+        protocol: port.protocol.clone(),
+        app_protocol: port.app_protocol.clone(),
+        endpoints,
+        fallback,
+    }
+}
+
+/// Endpoints that have a handle: draining ones too, since callers learn of it later than the gateway.
+fn exposed<'a>(input: &ExportInput<'a>, port: u16) -> impl Iterator<Item = &'a Endpoint> {
+    input.endpoints.get(&port).into_iter().flat_map(|set| &set.endpoints)
+}
+
+fn handles(input: &ExportInput<'_>, service: &fact::Service) -> Vec<Arc<Handle>> {
+    let object = input.export.meta.object();
+    let mut all = Vec::new();
+    for port in carried(service) {
+        let name = Service::name(&object, port.port);
+        let mut add = |handle, target| {
+            all.push(Arc::new(Handle { name: handle, callers: input.callers.to_vec(), target }));
+        };
+        add(input.key.service(&object, port.port), HandleTarget::Service { service: name.clone() });
+        for endpoint in exposed(input, port.port) {
+            let target =
+                HandleTarget::Endpoint { service: name.clone(), endpoint: Arc::clone(&endpoint.id) };
+            add(input.key.endpoint(&object, port.port, &endpoint.id), target);
+        }
+    }
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    all
+}
