@@ -29,4 +29,6 @@ pub struct Problem {
     pub generation: i64,
     /// `spec.parentRefs` of a route, as far as they could be read: its status has an entry for each.
     pub parents: Vec<ParentRef>,
+    /// `spec.gatewayClassName` of a Gateway, when it could be read: says whose Gateway it is.
+    pub class: Option<String>,
 }
