@@ -11,6 +11,7 @@ mod handle;
 mod host;
 mod identity;
 mod listener;
+pub mod matcher;
 mod name;
 pub mod normalize;
 mod peer;
