@@ -70,7 +70,10 @@ impl RouteKind {
 pub struct Attachment {
     /// The name of the [`Listener`](crate::Listener).
     pub listener: Name,
-    /// The intersections of the route's hostnames with the listener's; never empty.
+    /// Those of the route's hostnames that intersect the listener's, as the route declares them;
+    /// [`HostPattern::Any`] when it declares none; never empty. They are not the intersections: routes
+    /// whose intersections are equal compare by what they declare (Gateway API,
+    /// `GatewayRouteHostnameIntersectionPrecedence`), and the listener's own hostname is asked apart.
     pub hostnames: Vec<HostPattern>,
 }
 
