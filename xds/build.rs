@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .bytes(".")
         .btree_map(".")
         // A key must not show in any debug output.
-        .skip_debug([".isthmus.proxy.v1.Certificate"])
+        .skip_debug([".isthmus.proxy.v1.Certificate", ".envoy.service.discovery.v3.Any"])
         .include_file("protos.rs")
         .emit_rerun_if_changed(false)
         .compile_fds(files)?;

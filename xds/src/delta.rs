@@ -1,16 +1,30 @@
 //! The delta protocol (xDS protocol, "Incremental xDS") with a commit barrier, as state machines without
-//! I/O: a [`Set`] is what a server publishes, `Subscriber` is what it knows of one client, and `Machine`
-//! is that client.
+//! I/O: a [`Set`] is what a server publishes, [`server::Subscriber`] is what it knows of one client, and
+//! [`client::Machine`] is that client.
 //!
 //! The machines know names, versions and bytes; what the bytes mean is the schema's, and is not read here.
 
+pub mod client;
+mod report;
+pub mod server;
+mod set;
 mod version;
 
 use std::fmt;
 
 use isthmus_ir::Name;
 
-pub use version::{Checksum, Version};
+pub use report::{Refused, Report, Unbound};
+pub use set::{Entry, Set};
+pub use version::{Checksum, InvalidVersion, Version};
+
+/// The messages of the protocol, as they are on the wire.
+pub mod message {
+    pub use crate::proto::discovery::{
+        Any, DeltaDiscoveryRequest as Request, DeltaDiscoveryResponse as Response, Node, Resource,
+        Status,
+    };
+}
 
 /// The types of a protocol that is spoken by the machines.
 #[derive(PartialEq, Eq, Debug)]
@@ -47,6 +61,13 @@ pub struct ResourceId {
     pub kind: TypeIndex,
     /// Its name, unique in the type.
     pub name: Name,
+}
+
+impl ResourceId {
+    /// Where resources of a type begin, in order.
+    fn first(kind: TypeIndex) -> Self {
+        Self { kind, name: "".into() }
+    }
 }
 
 impl fmt::Debug for ResourceId {

@@ -6,6 +6,7 @@
 //! [`client`] move its messages between a control plane and its proxies, [`federation`] between clusters,
 //! and [`ca`] brings proxies their certificates. Nothing here knows of Kubernetes or of facts.
 
+mod channel;
 mod proto;
 
 pub mod ca;
@@ -14,3 +15,6 @@ pub mod delta;
 pub mod federation;
 pub mod server;
 pub mod wire;
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,40 @@
-//! The control plane's end of the streams to its proxies.
+//! The control plane's end of the streams to its proxies: who may connect, what each one is told, and what
+//! comes back. What is in force where is reported, never guessed.
+//!
+//! A proxy is told the resources of the scope that its proof stands for, whatever it asks for. Nothing is
+//! sent before a scope has been published once.
 
-use std::{collections::BTreeMap, future::Future};
+mod publisher;
+mod reports;
+mod session;
+
+use std::{collections::BTreeMap, future::Future, io, sync::Arc, time::Duration};
 
 use isthmus_ir::{Key, Name};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_stream::Stream;
+use tonic::{
+    metadata::MetadataMap,
+    transport::server::{Connected, Server},
+};
+
+use self::session::Discovery;
+use crate::{
+    ca::{Authority, Issue},
+    proto::{
+        ca::certificate_authority_server::CertificateAuthorityServer,
+        discovery::aggregated_discovery_service_server::AggregatedDiscoveryServiceServer,
+    },
+};
+
+pub use self::{publisher::Publisher, reports::Reports};
+
+/// A connection that does not answer for so long is dead.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+/// Streams of one connection: one for resources, a few for certificates.
+const STREAMS: u32 = 8;
+/// What a proxy holds is listed in its first requests.
+const REQUEST_BYTES: usize = 8 << 20;
 
 /// What a proxy is there for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -68,4 +100,44 @@ pub struct ProxyEvent {
     pub proxy: Proxy,
     /// None when it is not connected any more.
     pub report: Option<ProxyReport>,
+}
+
+impl<'a> Caller<'a> {
+    /// What a request says of its caller.
+    pub(crate) fn new(metadata: &'a MetadataMap, extensions: &'a http::Extensions) -> Self {
+        let authorization = metadata.get("authorization").and_then(|value| value.to_str().ok());
+        let bearer = authorization.and_then(|value| value.strip_prefix("Bearer "));
+        Self { bearer, extensions }
+    }
+}
+
+/// Serves proxies over `incoming` until `shutdown`; then streams are ended, and the last ones waited for.
+///
+/// # Errors
+/// When `incoming` fails for good.
+pub async fn serve<IO>(
+    incoming: impl Stream<Item = io::Result<IO>>,
+    publisher: Publisher,
+    authenticate: Arc<impl Authenticate>,
+    issue: Arc<impl Issue>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), tonic::transport::Error>
+where
+    IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+{
+    let discovery = Discovery { publisher: publisher.clone(), authenticate };
+    let discovery =
+        AggregatedDiscoveryServiceServer::new(discovery).max_decoding_message_size(REQUEST_BYTES);
+    let authority = CertificateAuthorityServer::new(Authority { issue });
+    Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE))
+        .max_concurrent_streams(STREAMS)
+        .add_service(discovery)
+        .add_service(authority)
+        .serve_with_incoming_shutdown(incoming, async move {
+            shutdown.await;
+            publisher.close();
+        })
+        .await
 }

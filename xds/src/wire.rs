@@ -4,10 +4,25 @@
 //! oneof that is not set, an enum that is unspecified or unknown, and whatever the IR documents as
 //! impossible; so that a proxy never matches more than was asked.
 
-use bytes::Bytes;
-use isthmus_ir::{Kind, Name};
+mod certificate;
+mod endpoints;
+mod filter;
+mod handle;
+mod listener;
+mod peer;
+mod read;
+mod route;
+mod service;
+pub mod snapshot;
+mod trust;
 
-use crate::delta::{Schema, Version};
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use isthmus_ir::{Key, Kind, Name, Resource};
+use prost::Message;
+
+use crate::delta::{Entry, ResourceId, Schema, TypeIndex, Version};
 
 /// The types that proxies are told: [`Kind::ALL`], in its order.
 pub const SCHEMA: Schema = Schema {
@@ -25,8 +40,8 @@ pub const SCHEMA: Schema = Schema {
     report: "type.isthmus.dev/isthmus.proxy.v1.Report",
 };
 
-/// A resource as it is sent.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// A resource as it is sent. It shows no content: that may be a key.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Encoded {
     /// Its type.
     pub kind: Kind,
@@ -36,9 +51,25 @@ pub struct Encoded {
     pub version: Version,
     /// The protobuf message.
     pub value: Bytes,
-    /// Features that a proxy must have to take it; they are in `value` too.
-    pub requires: Vec<&'static str>,
 }
+
+impl Encoded {
+    /// As it is published.
+    pub fn entry(self) -> (ResourceId, Entry) {
+        let id = ResourceId { kind: index(self.kind), name: self.name };
+        (id, Entry { version: self.version, value: self.value })
+    }
+}
+
+impl fmt::Debug for Encoded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.kind.as_str(), self.name, self.version)
+    }
+}
+
+/// What this program can do beyond the first schema. A field or a variant that is added to a resource later
+/// comes with a feature here, which [`encode`] lists in each resource that makes use of it.
+const FEATURES: [&str; 0] = [];
 
 /// Why a resource was not taken. Its last good version stays in force.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -50,7 +81,7 @@ pub enum Refusal {
     #[error("it requires the feature {0:?}, which this program does not have")]
     Feature(String),
     /// It has fields that this program does not know.
-    #[error("it has fields that this program does not know")]
+    #[error("it has fields that this program does not know, or is not in the order of its fields")]
     UnknownField,
     /// A oneof, a message or an enum that must be set is not, or holds what this program does not know.
     #[error("{0} is not set, or is of a kind that this program does not know")]
@@ -63,4 +94,58 @@ pub enum Refusal {
         /// What is wrong with it.
         why: String,
     },
+}
+
+/// A resource as bytes. What the IR documents as impossible in it will be refused where it is decoded.
+pub fn encode(resource: &Resource) -> Encoded {
+    let value = match resource {
+        Resource::Listener(r) => listener::encode(r).encode_to_vec(),
+        Resource::Route(r) => route::encode(r).encode_to_vec(),
+        Resource::Handle(r) => handle::encode(r).encode_to_vec(),
+        Resource::Certificate(r) => certificate::encode(r).encode_to_vec(),
+        Resource::Service(r) => service::encode(r).encode_to_vec(),
+        Resource::Endpoints(r) => endpoints::encode(r).encode_to_vec(),
+        Resource::Peer(r) => peer::encode(r).encode_to_vec(),
+        Resource::TrustBundle(r) => trust::encode(r).encode_to_vec(),
+    };
+    let Key { kind, name } = resource.key();
+    Encoded { kind, name, version: Version::of(&value), value: value.into() }
+}
+
+/// The resource `name` of `kind` from its bytes.
+///
+/// # Errors
+/// When it is not understood to the last byte.
+pub fn decode(kind: Kind, name: &Name, value: &Bytes) -> Result<Resource, Refusal> {
+    let name = name.clone();
+    Ok(match kind {
+        Kind::Listener => Resource::Listener(Arc::new(listener::decode(name, value)?)),
+        Kind::Route => Resource::Route(Arc::new(route::decode(name, value)?)),
+        Kind::Handle => Resource::Handle(Arc::new(handle::decode(name, value)?)),
+        Kind::Certificate => Resource::Certificate(Arc::new(certificate::decode(name, value)?)),
+        Kind::Service => Resource::Service(Arc::new(service::decode(name, value)?)),
+        Kind::Endpoints => Resource::Endpoints(Arc::new(endpoints::decode(name, value)?)),
+        Kind::Peer => Resource::Peer(Arc::new(peer::decode(name, value)?)),
+        Kind::TrustBundle => Resource::TrustBundle(Arc::new(trust::decode(&name, value)?)),
+    })
+}
+
+/// How a resource is called on a stream.
+pub fn id(key: &Key) -> ResourceId {
+    ResourceId { kind: index(key.kind), name: key.name.clone() }
+}
+
+/// The key of a resource; none for a type that is not of [`SCHEMA`].
+pub fn key(id: &ResourceId) -> Option<Key> {
+    Some(Key { kind: kind(id.kind)?, name: id.name.clone() })
+}
+
+/// The type of a kind in [`SCHEMA`].
+pub fn index(kind: Kind) -> TypeIndex {
+    TypeIndex(kind as u8)
+}
+
+/// The kind of a type of [`SCHEMA`].
+pub fn kind(index: TypeIndex) -> Option<Kind> {
+    Kind::ALL.get(usize::from(index.0)).copied()
 }

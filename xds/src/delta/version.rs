@@ -17,9 +17,17 @@ pub struct Version(u128);
 pub struct InvalidVersion;
 
 impl Version {
+    /// Differs from the version of every content that there will ever be.
+    pub(super) const UNKNOWN: Self = Self(0);
+
     /// The version of a resource with these bytes.
     pub fn of(content: &[u8]) -> Self {
         Self(hash(&[content]))
+    }
+
+    /// The hash itself.
+    pub fn to_bytes(self) -> [u8; 16] {
+        self.0.to_be_bytes()
     }
 }
 
