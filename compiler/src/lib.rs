@@ -7,8 +7,11 @@
 
 mod refresh;
 
-pub use refresh::{ExportChange, Refresh, StatusChange};
+pub use refresh::{ExportChange, ImportChange, Refresh, StatusChange};
 
+use std::sync::Arc;
+
+use isthmus_east_west::handle::HandleKey;
 use isthmus_ir::{Name, Resource};
 use isthmus_world::{Change, World, fact::MeshSettings};
 
@@ -19,13 +22,15 @@ use isthmus_world::{Change, World, fact::MeshSettings};
 #[derive(Debug)]
 pub struct Compiler {
     world: World,
+    #[expect(dead_code, reason = "exports are not composed yet")]
+    handles: Arc<HandleKey>,
     revision: u64,
 }
 
 impl Compiler {
-    /// A compiler that knows nothing but its cluster's settings.
-    pub fn new(settings: MeshSettings) -> Self {
-        Self { world: World::new(settings), revision: 0 }
+    /// A compiler that knows nothing but its cluster's settings, and what its handles are derived from.
+    pub fn new(settings: MeshSettings, handles: HandleKey) -> Self {
+        Self { world: World::new(settings), handles: Arc::new(handles), revision: 0 }
     }
 
     /// Takes a change in. Nothing follows from it before the next [`Compiler::refresh`].

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use isthmus_east_west::import::Import;
 use isthmus_ir::{Name, ObjectRef};
 use isthmus_world::{Kind, fact::ExportedService};
 
@@ -22,6 +23,8 @@ pub struct Refresh {
     pub statuses: Vec<StatusChange>,
     /// Edits of what this cluster exports to its peers.
     pub exports: Vec<ExportChange>,
+    /// Edits of the derived ServiceImport objects.
+    pub imports: Vec<ImportChange>,
 }
 
 /// A status that is different now.
@@ -43,5 +46,14 @@ pub enum ExportChange {
     /// New or changed.
     Upsert(Arc<ExportedService>),
     /// No longer exported, by namespace and name of the service.
+    Remove(ObjectRef),
+}
+
+/// An edit of the derived ServiceImport objects.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ImportChange {
+    /// New or changed.
+    Upsert(Arc<Import>),
+    /// No cluster exports the service any more.
     Remove(ObjectRef),
 }

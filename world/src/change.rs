@@ -32,6 +32,8 @@ pub enum Change {
     },
     /// The settings of this cluster.
     Settings(MeshSettings),
+    /// Roots of this cluster's own trust domain, as DER. Before the first one proxies are told of none.
+    Roots(Vec<bytes::Bytes>),
     /// A peer, new or changed.
     Peer(PeerFact),
     /// A peer has left, and all that it exported.
@@ -45,14 +47,14 @@ pub enum Change {
         /// The peer's cluster id.
         cluster: Arc<str>,
         /// Its exports; those that name another cluster are ignored.
-        services: Vec<ExportedService>,
+        services: Vec<Arc<ExportedService>>,
     },
     /// An edit of what a peer exports.
     PeerExports {
         /// The peer's cluster id.
         cluster: Arc<str>,
         /// New and changed exports; those that name another cluster are ignored.
-        upserts: Vec<ExportedService>,
+        upserts: Vec<Arc<ExportedService>>,
         /// Exports that are gone, by namespace and name of the service.
         removed: Vec<ObjectRef>,
     },

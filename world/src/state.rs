@@ -31,6 +31,7 @@ use store::{Edit, Store};
 #[derive(Debug)]
 pub struct World {
     settings: Arc<MeshSettings>,
+    roots: Arc<Vec<bytes::Bytes>>,
     kinds: BTreeMap<Kind, KindState>,
     classes: Store<GatewayClass>,
     gateways: Store<Gateway>,
@@ -62,6 +63,8 @@ pub enum Touched {
     },
     /// The settings.
     Settings,
+    /// The roots of this cluster's own trust domain.
+    Roots,
     /// A peer's own fact, or whether it is there; its exports are touched one by one.
     Peer(Arc<str>),
     /// Some peer's export of this service.
@@ -77,6 +80,7 @@ impl World {
     pub fn new(settings: MeshSettings) -> Self {
         Self {
             settings: Arc::new(settings),
+            roots: Arc::default(),
             kinds: Kind::ALL.into_iter().map(|kind| (kind, KindState::Pending)).collect(),
             classes: Store::default(),
             gateways: Store::default(),
@@ -105,6 +109,12 @@ impl World {
                 if *self.settings != settings {
                     self.settings = Arc::new(settings);
                     touched(Touched::Settings);
+                }
+            }
+            Change::Roots(roots) => {
+                if *self.roots != roots {
+                    self.roots = Arc::new(roots);
+                    touched(Touched::Roots);
                 }
             }
             Change::Peer(peer) => self.peers.upsert(peer, touched),

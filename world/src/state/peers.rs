@@ -39,11 +39,11 @@ impl Peer {
         self.fact.as_ref().filter(|_| self.whole)
     }
 
-    fn put(&mut self, service: ExportedService, touched: &mut impl FnMut(Touched)) {
+    fn put(&mut self, service: Arc<ExportedService>, touched: &mut impl FnMut(Touched)) {
         let object = ObjectRef::new(&service.namespace, &service.name);
-        if self.exports.get(&object).is_none_or(|stored| **stored != service) {
+        if self.exports.get(&object).is_none_or(|stored| *stored != service) {
             touched(Touched::PeerExport(object.clone()));
-            self.exports.insert(object, Arc::new(service));
+            self.exports.insert(object, service);
         }
     }
 
@@ -79,7 +79,7 @@ impl Peers {
     pub(super) fn snapshot(
         &mut self,
         cluster: &Arc<str>,
-        services: Vec<ExportedService>,
+        services: Vec<Arc<ExportedService>>,
         touched: &mut impl FnMut(Touched),
     ) {
         let peer = self.0.entry(Arc::clone(cluster)).or_default();
@@ -100,7 +100,7 @@ impl Peers {
     pub(super) fn edit(
         &mut self,
         cluster: &Arc<str>,
-        upserts: Vec<ExportedService>,
+        upserts: Vec<Arc<ExportedService>>,
         removed: &[ObjectRef],
         touched: &mut impl FnMut(Touched),
     ) {

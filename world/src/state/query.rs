@@ -29,6 +29,11 @@ impl World {
         &self.settings
     }
 
+    /// The roots of this cluster's own trust domain; none before they are known.
+    pub fn roots(&self) -> &Arc<Vec<bytes::Bytes>> {
+        &self.roots
+    }
+
     /// A GatewayClass.
     pub fn gateway_class(&self, name: &str) -> Option<&Arc<GatewayClass>> {
         self.classes.fact(&ObjectRef::new("", name))
