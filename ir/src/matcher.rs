@@ -37,6 +37,7 @@ mod pattern;
 mod precedence;
 mod query;
 mod request;
+pub mod rewrite;
 mod rule;
 mod shards;
 mod tables;
