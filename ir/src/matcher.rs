@@ -31,6 +31,7 @@
 mod bucket;
 mod conditions;
 mod decide;
+pub mod explain;
 mod group;
 mod hosts;
 mod pattern;

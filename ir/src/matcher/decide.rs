@@ -65,6 +65,11 @@ impl<'t, P> Group<'t, P> {
         Self { tables, members }
     }
 
+    /// The tables that the group is of.
+    pub fn tables(self) -> &'t Tables<P> {
+        self.tables
+    }
+
     /// The socket.
     pub fn bind(self) -> Bind {
         self.members.bind

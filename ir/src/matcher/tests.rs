@@ -1,5 +1,6 @@
 //! What the tests of the matcher share: short ways to write listeners, rules and requests.
 
+mod explain;
 mod precedence;
 mod reference;
 mod selection;
