@@ -4,6 +4,7 @@
 //! The decision is made by the code that serves, which is traced. What it never needed to look at
 //! (listeners of other hosts, rules of other hosts and paths) is added afterwards, and changes nothing.
 
+mod question;
 mod text;
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -13,10 +14,14 @@ use serde::{Deserialize, Serialize};
 use super::{Connection, Criterion, Decision, Group, Request, Trace, Unmet, Verdict};
 use crate::{HostPattern, Listener, Name, Protocol, Route, RouteMatch};
 
+pub use question::{BadQuestion, Question};
+
 /// The reasons of one decision.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Explanation {
+    /// What was decided about.
+    pub request: Normal,
     /// Every listener of the socket, in order of name.
     pub listeners: Vec<ListenerStep>,
     /// Matches of the chosen listener's rules: first those whose host and path conditions are met, in
@@ -26,6 +31,24 @@ pub struct Explanation {
     pub omitted: usize,
     /// What was decided.
     pub outcome: Outcome,
+}
+
+/// A request in normal form, as text.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Normal {
+    /// The TLS server name.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub server_name: Option<String>,
+    /// The method.
+    pub method: String,
+    /// The host.
+    pub host: String,
+    /// The path.
+    pub path: String,
+    /// The query.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub query: Option<String>,
 }
 
 /// One listener.
@@ -147,7 +170,22 @@ pub fn explain<'t, P, R: Request>(
     let omitted = rest.len().saturating_sub(others);
     let mut matches = record.matches;
     matches.extend(rest.into_iter().take(others));
-    (Explanation { listeners, matches, omitted, outcome: outcome(&decision) }, decision)
+    let request = normal(connection, request);
+    (Explanation { request, listeners, matches, omitted, outcome: outcome(&decision) }, decision)
+}
+
+fn normal<R: Request>(connection: Connection<'_>, request: &R) -> Normal {
+    let server_name = match connection {
+        Connection::Tls { server_name } => server_name.map(str::to_owned),
+        Connection::Clear => None,
+    };
+    Normal {
+        server_name,
+        method: lossy(request.method()),
+        host: request.host().to_owned(),
+        path: lossy(request.path()),
+        query: request.query().map(lossy),
+    }
 }
 
 fn outcome<P>(decision: &Decision<'_, P>) -> Outcome {

@@ -97,7 +97,7 @@ fn class(byte: u8) -> Class {
 /// The normal form of `raw`, a path without query. It is borrowed when `raw` is normal already.
 ///
 /// Empty elements are dropped first (`/a//../b` is `/b`), then dot segments are resolved, also escaped
-/// ones. A trailing slash stays: `/a/` and `/a` are two paths. Escapes are decoded once, and only those
+/// ones. A trailing slash stays, and so does the case of letters: `/a/`, `/a` and `/A` are three paths. Escapes are decoded once, and only those
 /// of unreserved characters; `%252F` therefore stays as it is. The result is its own normal form.
 ///
 /// # Errors

@@ -80,9 +80,9 @@ pub fn target<'a>(method: &[u8], raw: &'a [u8]) -> Result<Target<'a>, BadTarget>
         let path = Cow::Borrowed(&[][..]);
         return Ok(Target { form: Form::Authority, authority: Some(authority), path, query: None });
     }
-    match after_scheme(raw) {
-        Some(rest) => absolute(rest),
-        None => origin(method, raw),
+    match raw {
+        [b'/', ..] => origin(method, raw),
+        _ => after_scheme(raw).map_or_else(|| origin(method, raw), absolute),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What an explanation says is what is served.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 use expect_test::{Expect, expect};
 use proptest::{collection::vec, prelude::*};
@@ -11,10 +11,10 @@ use super::{
     rule, tables,
 };
 use crate::{
-    Change, Name, Route,
+    Change, Listener, Name, Route,
     matcher::{
-        Bind, Connection, Decision, Tables,
-        explain::{Explanation, Fate, ListenerFate, Outcome, explain},
+        Bind, Connection, Decision, Request, Tables,
+        explain::{Explanation, Fate, ListenerFate, Outcome, Question, explain},
     },
 };
 
@@ -104,6 +104,11 @@ fn explanations_are_plain_data() {
     assert_eq!(serde_json::from_str::<Explanation>(&text).unwrap(), explanation);
     expect![[r#"
         {
+          "request": {
+            "method": "GET",
+            "host": "h",
+            "path": "/a/b"
+          },
           "listeners": [
             {
               "gateway": "ns/gw",
@@ -154,6 +159,44 @@ fn explanations_are_plain_data() {
           }
         }"#]]
     .assert_eq(&text);
+}
+
+#[test]
+fn a_question_is_asked_as_a_proxy_would_see_it() {
+    let at = |name: &str, address: Option<[u8; 4]>, port| {
+        let addresses = address.map(|a| IpAddr::V4(a.into())).into_iter().collect();
+        Listener { addresses, port, ..listener(name, "*", false) }
+    };
+    let listeners = vec![at("a", Some([127, 0, 0, 1]), 80), at("b", None, 80), at("c", None, 8080)];
+    let tables = tables(listeners, vec![]);
+    for (url, sockets) in [
+        ("http://a.com/", "*:80 127.0.0.1:80"),
+        ("http://127.0.0.1/", "127.0.0.1:80"),
+        ("http://127.0.0.2/", "*:80"),
+        ("http://[::1]:8080", "*:8080"),
+        ("http://a.com:81", ""),
+        ("https://a.com:80", "*:80 127.0.0.1:80"),
+    ] {
+        let question = Question::new("GET", url, []).unwrap();
+        let socket = |bind: Bind| {
+            format!("{}:{}", bind.address.map_or("*".to_owned(), |a| a.to_string()), bind.port)
+        };
+        let all: Vec<String> = question.groups(&tables).map(|group| socket(group.bind())).collect();
+        assert_eq!(all.join(" "), sockets, "{url}");
+    }
+    let headers = [("Host", "B.com:1"), ("X-A", " 1 "), ("x-a", "2")];
+    let question = Question::new("GET", "https://a.com/x/../y?q", headers).unwrap();
+    assert_eq!(question.connection(), Connection::Tls { server_name: Some("a.com") });
+    assert_eq!(
+        (question.host(), question.path(), question.query()),
+        ("b.com", &b"/y"[..], Some(&b"q"[..]))
+    );
+    assert_eq!(question.header("x-a").collect::<Vec<_>>(), [b"1", b"2"]);
+    let nameless = Question::new("GET", "https://127.0.0.1/", []).unwrap();
+    assert_eq!(nameless.connection(), Connection::Tls { server_name: None });
+    let refused = ["/a", "a.com/b", "http://a.com/%00", "http://u@a.com/"];
+    assert!(refused.iter().all(|url| Question::new("GET", url, []).is_err()));
+    assert!(Question::new("GET", "http://a.com/", [("host", "a b")]).is_err());
 }
 
 proptest! {
