@@ -1,0 +1,193 @@
+//! HTTPRoute.
+
+use serde_json::Value;
+
+use super::{
+    FieldError, filter,
+    metadata::{API_VERSION, KIND, METADATA, STATUS},
+    path,
+    reference::{self, PARENTS, PORT, port_of_service, section},
+    shape::{Field, Object, Shape, items, join, text, unique, wrong},
+    text as texts,
+};
+use crate::lexical::{self, Check};
+
+pub(super) static HTTP_ROUTE: Object = Object {
+    fields: &[
+        API_VERSION,
+        KIND,
+        METADATA,
+        STATUS,
+        Field::required(
+            "spec",
+            Shape::Object(&Object {
+                fields: &[
+                    PARENTS,
+                    Field::optional("hostnames", Shape::List(0, 16, &HOSTNAME, &[])),
+                    Field::defaulted(
+                        "rules",
+                        Shape::List(1, 16, &Shape::Object(&RULE), &[names, matches]),
+                        r#"[{"matches": [{"path": {"type": "PathPrefix", "value": "/"}}]}]"#,
+                    ),
+                    Field::optional("useDefaultGateways", Shape::OneOf(&["All", "None"])),
+                ],
+                rules: &[],
+            }),
+        ),
+    ],
+    rules: &[],
+};
+
+static HOSTNAME: Shape = Shape::Text(1, 253, texts::hostname);
+
+fn names(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    let name = |r: &Value| text(r, "name").map(str::to_owned);
+    unique(value, path, errors, name, "has the name of an earlier rule");
+}
+
+fn matches(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    let count: usize = value.as_array().into_iter().flatten().map(|r| items(r, "matches").len()).sum();
+    if count > 128 {
+        wrong(errors, path, &format!("have {count} matches together; 128 are allowed"));
+    }
+}
+
+static RULE: Object = Object {
+    fields: &[
+        section("name"),
+        Field::defaulted(
+            "matches",
+            Shape::List(0, 64, &Shape::Object(&MATCH), &[]),
+            r#"[{"path": {"type": "PathPrefix", "value": "/"}}]"#,
+        ),
+        filter::FILTERS,
+        Field::optional("backendRefs", Shape::List(0, 16, &Shape::Object(&BACKEND), &[])),
+        Field::optional("timeouts", Shape::Object(&TIMEOUTS)),
+        Field::optional("retry", Shape::Object(&RETRY)),
+        Field::optional("sessionPersistence", Shape::Object(&SESSION_PERSISTENCE)),
+    ],
+    rules: &[redirect, prefix],
+};
+
+fn redirect(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    let redirects = items(value, "filters").iter().any(|f| f.get("requestRedirect").is_some());
+    if redirects && !items(value, "backendRefs").is_empty() {
+        wrong(errors, &join(path, "backendRefs"), "must not be set beside a RequestRedirect filter");
+    }
+}
+
+/// Only a prefix can be replaced, and only one.
+fn prefix(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    let of_backends = items(value, "backendRefs").iter().any(filter::replace_prefix);
+    if !of_backends && !filter::replace_prefix(value) {
+        return;
+    }
+    let kind = match items(value, "matches") {
+        [only] => only.get("path").and_then(|p| text(p, "type")),
+        _ => None,
+    };
+    if kind != Some("PathPrefix") {
+        let why =
+            "must be exactly one, with a path of type PathPrefix, for a filter with replacePrefixMatch";
+        wrong(errors, &join(path, "matches"), why);
+    }
+}
+
+static MATCH: Object = Object {
+    fields: &[
+        Field::defaulted("path", Shape::Object(&path::MATCH), r#"{"type": "PathPrefix", "value": "/"}"#),
+        Field::optional(
+            "headers",
+            Shape::List(0, 16, &Shape::Object(&HEADER_MATCH), &[filter::named_once]),
+        ),
+        Field::optional(
+            "queryParams",
+            Shape::List(0, 16, &Shape::Object(&QUERY_MATCH), &[filter::named_once]),
+        ),
+        Field::optional(
+            "method",
+            Shape::OneOf(&[
+                "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
+            ]),
+        ),
+    ],
+    rules: &[],
+};
+
+const MATCH_TYPE: Field =
+    Field::defaulted("type", Shape::OneOf(&["Exact", "RegularExpression"]), r#""Exact""#);
+
+static HEADER_MATCH: Object = Object {
+    fields: &[
+        MATCH_TYPE,
+        Field::required("name", Shape::Text(1, 256, texts::header_name)),
+        Field::required("value", Shape::Text(1, 4096, header_value)),
+    ],
+    rules: &[],
+};
+
+fn header_value(value: &str) -> Check {
+    lexical::header_value(value)
+}
+
+static QUERY_MATCH: Object = Object {
+    fields: &[
+        MATCH_TYPE,
+        Field::required("name", Shape::Text(1, 256, texts::header_name)),
+        Field::required("value", Shape::Text(1, 1024, texts::any)),
+    ],
+    rules: &[],
+};
+
+static BACKEND: Object = Object {
+    fields: &[
+        reference::group(false, Some(r#""""#)),
+        reference::kind(Some(r#""Service""#)),
+        reference::NAME,
+        reference::NAMESPACE,
+        PORT,
+        Field::defaulted("weight", Shape::Number(0, 1_000_000), "1"),
+        filter::FILTERS,
+    ],
+    rules: &[port_of_service],
+};
+
+static TIMEOUTS: Object = Object {
+    fields: &[
+        Field::optional("request", Shape::Text(1, 24, texts::duration)),
+        Field::optional("backendRequest", Shape::Text(1, 24, texts::duration)),
+    ],
+    rules: &[timeouts],
+};
+
+fn timeouts(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    let length = |name| text(value, name).and_then(texts::parse_duration);
+    if let (Some(request), Some(backend)) = (length("request"), length("backendRequest"))
+        && !request.is_zero()
+        && backend > request
+    {
+        wrong(errors, &join(path, "backendRequest"), "must not be longer than request");
+    }
+}
+
+static RETRY: Object = Object {
+    fields: &[
+        Field::optional("codes", Shape::List(0, 4096, &Shape::Number(400, 599), &[])),
+        Field::defaulted("attempts", Shape::Number(0, 2_147_483_647), "1"),
+        Field::optional("backoff", Shape::Text(1, 24, texts::duration)),
+    ],
+    rules: &[],
+};
+
+static SESSION_PERSISTENCE: Object = Object {
+    fields: &[
+        Field::defaulted("type", Shape::OneOf(&["Cookie", "Header"]), r#""Cookie""#),
+        Field::optional("absoluteTimeout", Shape::Text(1, 24, texts::duration)),
+        Field::optional("idleTimeout", Shape::Text(1, 24, texts::duration)),
+        Field::optional("sessionName", Shape::Text(0, 128, texts::any)),
+        Field::optional("cookie", Shape::Anything),
+        Field::optional("cookieConfig", Shape::Anything),
+        Field::optional("header", Shape::Anything),
+    ],
+    rules: &[],
+};
