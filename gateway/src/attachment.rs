@@ -100,7 +100,7 @@ pub struct Attached {
     pub gateway: ObjectRef,
     /// Names of the listeners that the route is attached to.
     pub sections: Vec<String>,
-    /// Those of them that are served, with the hosts that the route serves there.
+    /// Those of them that are served, with those of the route's hosts that it has.
     pub listeners: Vec<isthmus_ir::Attachment>,
     /// `Accepted`, as far as attachment decides it.
     pub accepted: Condition,
@@ -147,7 +147,7 @@ fn attach<R: RouteView>(
         named.iter().copied().filter(|s| allows(inputs, &view.gateway, s)).collect();
     let meeting: Vec<(&Section, Vec<HostPattern>)> = allowed
         .iter()
-        .map(|s| (*s, intersections(hosts, &s.hostname)))
+        .map(|s| (*s, self::meeting(hosts, &s.hostname)))
         .filter(|(_, hosts)| !hosts.is_empty())
         .collect();
     let accepted = accepted(inputs.route, parent, &named, &allowed, !meeting.is_empty());
@@ -185,13 +185,12 @@ fn allows<R: RouteView>(inputs: &Inputs<'_, R>, gateway: &ObjectRef, section: &S
     }
 }
 
-/// The intersections of each of `hosts` with a listener's hostname, without repetition.
-fn intersections(hosts: &[HostPattern], listener: &HostPattern) -> Vec<HostPattern> {
+/// Those of `hosts` that some host of the listener's is one of, as the route declares them.
+fn meeting(hosts: &[HostPattern], listener: &HostPattern) -> Vec<HostPattern> {
     let mut met: Vec<HostPattern> = Vec::new();
     for host in hosts {
-        match host.intersection(listener) {
-            Some(both) if !met.contains(&both) => met.push(both),
-            _ => {}
+        if host.intersection(listener).is_some() && !met.contains(host) {
+            met.push(host.clone());
         }
     }
     met

@@ -57,17 +57,3 @@ fn path_characters(value: &str) -> Check {
     }
     Ok(())
 }
-
-/// A path that takes the place of another, or of its prefix when `prefix`; then it may be empty.
-pub(crate) fn replacement_path(value: &str, prefix: bool) -> Check {
-    if value.is_empty() && prefix {
-        return Ok(());
-    }
-    if !value.starts_with('/') {
-        return Err("must begin with '/'");
-    }
-    if value.split('/').any(|segment| segment == "." || segment == "..") {
-        return Err("must not have '.' or '..' as a segment");
-    }
-    path_characters(value)
-}

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use isthmus_ir::{
     Filter, Fraction, HeaderEdits, HostPattern, PathMatch, PathRewrite, Redirect, RouteMatch,
+    matcher::rewrite,
 };
 use isthmus_world::fact::HttpFilter;
 
@@ -138,19 +139,15 @@ fn hostname(field: &str, hostname: Option<&str>) -> Result<(), Invalid> {
 
 /// `ReplacePrefixMatch` needs prefixes to replace.
 fn path(field: &str, path: Option<&PathRewrite>, matches: &[RouteMatch]) -> Result<(), Invalid> {
-    let wrong = |part: &str, why: &str| Err(Invalid::value(format!("{field}.path.{part} {why}")));
-    match path {
-        None => Ok(()),
-        Some(PathRewrite::Full(value)) => {
-            lexical::replacement_path(value, false).or_else(|why| wrong("replaceFullPath", why))
-        }
-        Some(PathRewrite::Prefix(value)) => {
-            if !matches.iter().all(|m| matches!(m.path, PathMatch::Prefix(_))) {
-                return wrong("replacePrefixMatch", "needs path matches of type PathPrefix in its rule");
-            }
-            lexical::replacement_path(value, true).or_else(|why| wrong("replacePrefixMatch", why))
-        }
+    let Some(path) = path else { return Ok(()) };
+    let field = format!("{field}.path");
+    if matches!(path, PathRewrite::Prefix(_))
+        && !matches.iter().all(|m| matches!(m.path, PathMatch::Prefix(_)))
+    {
+        let why = "replacePrefixMatch needs path matches of type PathPrefix in its rule";
+        return Err(Invalid::value(format!("{field}.{why}")));
     }
+    rewrite::check(path).map_err(|e| Invalid::value(format!("{field}: {e}")))
 }
 
 fn share(field: &str, fraction: Fraction) -> Result<(), Invalid> {

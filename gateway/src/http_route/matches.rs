@@ -1,6 +1,8 @@
 //! Matches of a rule: what is valid, and their normal form.
 
-use isthmus_ir::{HeaderMatch, PathMatch, QueryMatch, RouteMatch, ValueMatch};
+use isthmus_ir::{
+    HeaderMatch, PathMatch, QueryMatch, RouteMatch, ValueMatch, matcher::Pattern, normalize,
+};
 
 use super::rule::Invalid;
 use crate::lexical;
@@ -10,7 +12,9 @@ pub(super) fn check(field: &str, each: &RouteMatch) -> Result<(), Invalid> {
     let wrong = |field: &str, why: &str| Invalid::value(format!("{field} {why}"));
     match &each.path {
         PathMatch::Exact(value) | PathMatch::Prefix(value) => {
-            lexical::path_value(value).map_err(|why| wrong(&format!("{field}.path.value"), why))?;
+            let field = format!("{field}.path.value");
+            lexical::path_value(value).map_err(|why| wrong(&field, why))?;
+            normalize::path(value.as_bytes()).map_err(|e| Invalid::value(format!("{field}: {e}")))?;
         }
         PathMatch::Regex(pattern) => regex(&format!("{field}.path.value"), pattern)?,
     }
@@ -39,10 +43,7 @@ fn value(field: &str, value: &ValueMatch) -> Result<(), Invalid> {
 
 /// Whether the matcher will take the pattern (case C18).
 fn regex(field: &str, pattern: &str) -> Result<(), Invalid> {
-    match regex::bytes::Regex::new(pattern) {
-        Ok(_) => Ok(()),
-        Err(e) => Err(Invalid::value(format!("{field}: {e}"))),
-    }
+    Pattern::new(pattern).map(drop).map_err(|e| Invalid::value(format!("{field}: {e}")))
 }
 
 /// The match as the matcher wants it: a prefix without trailing slash, and of each header and query
