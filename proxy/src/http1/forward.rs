@@ -65,12 +65,16 @@ pub struct InvalidValue;
 
 impl Edits {
     /// Forgets earlier edits and begins those of a request: drops what is hop by hop and sets how body and
-    /// connection are framed. The `Host` becomes the target's authority when it has one.
+    /// connection are framed. The `Host` becomes the target's authority when it has one; where HTTP/1.0 has
+    /// neither, it is empty until someone sets it.
     pub fn begin_request(&mut self, request: Request<'_>, body: BodyCoding, option: Persistence) {
         let facts = request.head.section.facts;
         self.begin(request.fields(), facts.has(NOMINATES), facts.has(CHUNKED), body, option);
-        if let (TargetForm::Absolute, Some(authority)) = (request.form(), request.authority()) {
-            self.replace(request.fields(), Known::Host.into(), authority);
+        match (request.form(), request.authority()) {
+            (TargetForm::Origin | TargetForm::Asterisk, Some(_)) => {}
+            (_, Some(authority)) => self.replace(request.fields(), Known::Host.into(), authority),
+            // RFC 9110, section 7.2: without an authority the field is there and empty.
+            (_, None) => self.append(Known::Host.into(), b""),
         }
     }
 

@@ -134,6 +134,9 @@ impl Section {
         }
         match memchr(b'\n', rest) {
             None => Ok(Next::Partial),
+            Some(end) if self.stage == Stage::Start && end >= self.limits.start_line => {
+                Err(K::START_TOO_LONG)
+            }
             Some(end) => {
                 self.within_limit(self.line + end + 1)?;
                 Err(error)
@@ -200,6 +203,7 @@ impl Section {
             return Err(HeadError::TooManyFields);
         }
         let known = Known::of(rest.get(..name).unwrap_or_default());
+        not_beside_a_tab(known, rest.get(name + 1..end).unwrap_or_default())?;
         self.facts.note(index, known, rest.get(value.0..value.1).unwrap_or_default())?;
         let at = self.line;
         self.fields.push(at, known, name, (at + value.0, at + value.1), at + end);
@@ -218,6 +222,17 @@ impl Section {
         // The line that is not complete ends one byte further on at least.
         self.within_limit(len + 1)?;
         Ok(Parse::Partial)
+    }
+}
+
+/// Tabs around a value are white space, but not to everyone: about framing and host there must be one
+/// opinion.
+fn not_beside_a_tab(known: Known, text: &[u8]) -> Result<(), HeadError> {
+    match known {
+        Known::ContentLength if text.contains(&b'\t') => Err(HeadError::LengthInvalid),
+        Known::Host if text.contains(&b'\t') => Err(HeadError::HostInvalid),
+        Known::TransferEncoding if text.contains(&b'\t') => Err(HeadError::EncodingInvalid),
+        _ => Ok(()),
     }
 }
 
