@@ -1,1 +1,4 @@
-//! The running control plane: sources, run loop, publish, status, federation streams, CA, DNS and proxies as local processes.
+//! The running control plane: sources of objects, the loop that owns the compiler, what proxies and
+//! people are told, and the processes of one machine.
+
+pub mod files;
