@@ -1,4 +1,6 @@
 //! The running control plane: sources of objects, the loop that owns the compiler, what proxies and
 //! people are told, and the processes of one machine.
 
+#![cfg_attr(test, allow(clippy::needless_raw_string_hashes, reason = "expect-test writes them so"))]
+
 pub mod files;
