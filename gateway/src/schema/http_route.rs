@@ -48,7 +48,7 @@ fn names(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
 fn matches(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
     let count: usize = value.as_array().into_iter().flatten().map(|r| items(r, "matches").len()).sum();
     if count > 128 {
-        wrong(errors, path, &format!("have {count} matches together; 128 are allowed"));
+        wrong(errors, path, &format!("has {count} matches together; 128 are allowed"));
     }
 }
 

@@ -194,7 +194,7 @@ fn map(
     for (key, value) in map {
         let path = format!("{path}[{key}]");
         if let Err(why) = check(key) {
-            wrong(errors, &path, &format!("has a key that {why}"));
+            wrong(errors, &path, &format!("has an invalid key: it {why}"));
         }
         item.validate(value, &path, errors);
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use isthmus_ir::ObjectRef;
-use isthmus_world::fact::{HttpRoute, Problem};
+use isthmus_world::fact::{HttpRoute, ParentRef, Problem};
 use serde_json::{Value, json};
 
 use super::{Progress, fields};
