@@ -1,5 +1,13 @@
 //! Defaults and rules of manifests: each case is a manifest and what is wrong with it.
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::needless_pass_by_value,
+    clippy::needless_raw_string_hashes,
+    clippy::unwrap_used,
+    reason = "a test fails by a panic, and expectations are written by the tool"
+)]
+
 use expect_test::{Expect, expect};
 use isthmus_gateway::schema;
 use serde_json::Value;

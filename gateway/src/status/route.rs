@@ -36,6 +36,26 @@ pub fn http_route(
     (!parents.is_empty()).then(|| json!({ "parents": parents }))
 }
 
+/// `status` of a route that could never be read (case F1). `parents` are those of its parentRefs that name
+/// Gateways of ours; none without any.
+pub fn unread_route(parents: &[ParentRef], problem: &Problem) -> Option<Value> {
+    let conditions = [
+        Condition::not("Accepted", "UnsupportedValue", fields::problem(problem)),
+        Condition::not(PROGRAMMED, "Invalid", "the route is not accepted"),
+    ];
+    let parents: Vec<_> = parents
+        .iter()
+        .map(|parent| {
+            json!({
+                "parentRef": fields::parent(parent),
+                "controllerName": CONTROLLER,
+                "conditions": fields::conditions(&conditions, problem.generation),
+            })
+        })
+        .collect();
+    (!parents.is_empty()).then(|| json!({ "parents": parents }))
+}
+
 fn parent(
     report: &ParentReport,
     progress: &Progress,
