@@ -147,7 +147,7 @@ fn exported_service(input: &ExportInput<'_>, service: &fact::Service) -> Exporte
     let ports = carried(service).map(|port| exported_port(input, &object, port)).collect();
     ExportedService {
         cluster: Arc::clone(&input.settings.cluster),
-        created: input.export.meta.created,
+        created: input.export.meta.created.max(0),
         kind: if service.headless { ImportType::Headless } else { ImportType::ClusterSetIp },
         affinity: if service.client_ip_affinity {
             SessionAffinity::ClientIp

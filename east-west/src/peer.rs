@@ -4,14 +4,19 @@
 //! commits, whose checksum is right), when its stream is to be closed and begun anew, and when it is gone.
 //! Does no I/O: whoever drives it opens streams, sends and probes, and feeds what happens back in.
 
+mod event;
+mod stream;
+
+pub use event::{Close, Effect, Event, LeaveError, Message};
+
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use isthmus_ir::ObjectRef;
 use isthmus_world::fact::{ExportedService, PeerFact, PeerState};
 
+use self::stream::{Exports, Held, Stream, object, shown};
 use crate::{
-    checksum::{Checksum, Digest, checksum, digest},
+    checksum::Checksum,
     lease::{self, Evidence, Lease, Timing},
 };
 
@@ -19,131 +24,24 @@ use crate::{
 pub const MAX_SERVICES: usize = 10_000;
 /// How many endpoints all of them may have together.
 pub const MAX_ENDPOINTS: usize = 100_000;
+/// How long a joiner may take to come back once it was let in.
+pub const AWAIT: Duration = Duration::from_mins(15);
+/// How many roots a trust domain may have.
+pub const MAX_ROOTS: usize = 16;
+/// How many bytes a root may have.
+pub const MAX_ROOT_BYTES: usize = 16 * 1024;
 /// How long requests in flight may go on after a peer has left.
 pub const DRAIN: Duration = Duration::from_secs(5);
-
-/// What happens to a peer.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Event {
-    /// Time has passed.
-    Tick,
-    /// A stream to it is open. Streams are numbered upwards, also over restarts of a peer; an older one's
-    /// messages are ignored from now on.
-    Opened {
-        /// Its number.
-        stream: u64,
-        /// Whether it tells only what has changed since [`Peer::exports`]; else it tells everything.
-        resumed: bool,
-    },
-    /// A stream has ended.
-    Closed {
-        /// Its number.
-        stream: u64,
-    },
-    /// It said something.
-    Said {
-        /// On which stream.
-        stream: u64,
-        /// What.
-        message: Message,
-    },
-    /// One of our proxies, or our probe, got an answer through one of its gateways.
-    Reached,
-    /// One of our proxies, or our probe, got none.
-    Unreached,
-}
-
-/// What a peer says.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Message {
-    /// Its gateways and roots, whole, new or changed.
-    Identity {
-        /// East-west gateways, in order of preference.
-        gateways: Vec<SocketAddr>,
-        /// Roots of its trust domain as DER.
-        roots: Vec<Bytes>,
-    },
-    /// An export, new or changed; in force at the next commit.
-    Upsert(Arc<ExportedService>),
-    /// An export is gone; in force at the next commit.
-    Remove(ObjectRef),
-    /// Everything so far is consistent.
-    Commit {
-        /// Of all that it exports to us.
-        checksum: Checksum,
-    },
-    /// It is alive.
-    Heartbeat {
-        /// Of all that it has committed.
-        checksum: Checksum,
-    },
-    /// It leaves the ClusterSet, or wants us out of it.
-    Leaving,
-}
-
-/// What is to be done.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Effect {
-    /// What is known of the peer itself has changed ([`Peer::fact`]).
-    Fact(PeerFact),
-    /// This is all that it exports.
-    Snapshot(Vec<Arc<ExportedService>>),
-    /// An edit of what it exports.
-    Exports {
-        /// New and changed exports.
-        upserts: Vec<Arc<ExportedService>>,
-        /// Exports that are gone.
-        removed: Vec<ObjectRef>,
-    },
-    /// Probe its gateways, then say [`Event::Reached`] or [`Event::Unreached`].
-    Probe,
-    /// End the stream; open a new one that tells everything.
-    Close {
-        /// Its number.
-        stream: u64,
-        /// For logs and status.
-        why: Close,
-    },
-    /// Tell it [`Message::Leaving`].
-    SayLeaving {
-        /// On which stream.
-        stream: u64,
-    },
-    /// Its tombstone is over: nothing reminds of its exports any more. It is a member still.
-    Buried,
-    /// It is no member any more: drop its trust and everything that is kept of it.
-    Gone,
-}
-
-/// Why a stream is closed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Close {
-    /// What we hold is not what it says we should.
-    #[error("its exports are not the ones that its checksum says; everything is asked for again")]
-    Checksum,
-    /// It sends more than a peer may. What was committed before stands.
-    #[error("it exports more than {MAX_SERVICES} services or {MAX_ENDPOINTS} endpoints")]
-    Quota,
-    /// A newer stream took its place.
-    #[error("a newer stream took its place")]
-    Replaced,
-}
-
-/// Why a peer cannot leave.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum LeaveError {
-    /// It cannot be told.
-    #[error("the peer cannot be told, as there is no connection to it; leave by force if it is dead")]
-    Unreachable,
-}
 
 /// What of a peer outlives a restart.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Saved {
     /// The peer itself.
     pub fact: PeerFact,
-    /// What it exported last.
-    pub exports: Vec<Arc<ExportedService>>,
+    /// What it exported last; none before its first snapshot.
+    pub exports: Option<Vec<Arc<ExportedService>>>,
+    /// Whether it has never opened a stream since it was let in.
+    pub awaited: bool,
     /// Its leases.
     pub lease: lease::Saved,
 }
@@ -160,52 +58,37 @@ pub struct Peer {
     exports: Option<Exports>,
     /// Of `exports`, as it was committed.
     committed: Checksum,
+    /// Whether the next stream has to tell everything, as the last one left us wrong.
+    distrusted: bool,
+    /// When it is given up, if it has never opened a stream.
+    awaited: Option<Duration>,
     /// The end of the drain, once it is leaving.
     leaving: Option<Duration>,
     gone: bool,
 }
 
-type Exports = BTreeMap<ObjectRef, Held>;
-
-/// One export with its digest, which is taken once.
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Held {
-    digest: Digest,
-    export: Arc<ExportedService>,
-}
-
-impl Held {
-    fn new(export: Arc<ExportedService>) -> Self {
-        Self { digest: digest(&export), export }
-    }
-}
-
-#[derive(Clone, Debug)]
-struct Stream {
-    number: u64,
-    /// Whether it has delivered its snapshot.
-    synced: bool,
-    /// What will be in force at the next commit.
-    staged: Exports,
-    endpoints: usize,
-}
-
 impl Peer {
-    /// A peer that has just joined. Feed the effects of the first event in; there are none before.
+    /// A peer that has joined, on the joiner's side; its fact goes into the World.
     pub fn joined(fact: PeerFact, timing: Timing, now: Duration) -> Self {
         let lease = Lease::new(timing, now);
-        let fact = PeerFact { state: lease.state(), ..fact };
-        let committed = Checksum::default();
         Self {
-            fact,
+            fact: PeerFact { state: lease.state(), ..fact },
             lease,
             stream: None,
             newest: 0,
             exports: None,
-            committed,
+            committed: Checksum::default(),
+            distrusted: false,
+            awaited: None,
             leaving: None,
             gone: false,
         }
+    }
+
+    /// A peer that was let in, on the inviter's side: it is given up after [`AWAIT`] if no stream to it
+    /// has opened until then, since the joiner may never have got the answer.
+    pub fn invited(fact: PeerFact, timing: Timing, now: Duration) -> Self {
+        Self { awaited: Some(now + AWAIT), ..Self::joined(fact, timing, now) }
     }
 
     /// A peer from before a restart, and what is in force at once: all that was before.
@@ -213,17 +96,25 @@ impl Peer {
         let mut peer = Self::joined(saved.fact, timing, now);
         peer.lease = Lease::restored(timing, saved.lease, now);
         peer.fact.state = peer.lease.state();
-        let exports: Exports = saved.exports.into_iter().map(|e| (object(&e), Held::new(e))).collect();
-        let all = shown(&exports);
-        peer.exports = Some(exports);
-        let effects = vec![Effect::Fact(peer.fact.clone()), Effect::Snapshot(all), Effect::Probe];
+        peer.awaited = saved.awaited.then_some(now + AWAIT);
+        let mut effects = vec![Effect::Fact(peer.fact.clone())];
+        if let Some(exports) = saved.exports {
+            let exports: Exports = exports.into_iter().map(|e| (object(&e), Held::new(e))).collect();
+            effects.push(Effect::Snapshot(shown(&exports)));
+            peer.exports = Some(exports);
+        }
+        effects.push(Effect::Probe);
         (peer, effects)
     }
 
     /// What is to outlive a restart.
     pub fn save(&self) -> Saved {
-        let exports = self.exports().cloned().collect();
-        Saved { fact: self.fact.clone(), exports, lease: self.lease.save() }
+        Saved {
+            fact: self.fact.clone(),
+            exports: self.exports.as_ref().map(shown),
+            awaited: self.awaited.is_some(),
+            lease: self.lease.save(),
+        }
     }
 
     /// The peer as the World knows it.
@@ -241,10 +132,14 @@ impl Peer {
         self.exports.iter().flat_map(BTreeMap::values).map(|held| &held.export)
     }
 
+    /// Whether the next stream may tell only what has changed since [`Peer::exports`].
+    pub fn may_resume(&self) -> bool {
+        self.exports.is_some() && !self.distrusted
+    }
+
     /// When the next event is due at the latest.
     pub fn deadline(&self) -> Duration {
-        let lease = self.lease.deadline();
-        self.leaving.map_or(lease, |until| lease.min(until))
+        [self.leaving, self.awaited].into_iter().flatten().fold(self.lease.deadline(), Duration::min)
     }
 
     /// Whether it is no member any more.
@@ -262,7 +157,8 @@ impl Peer {
         for effect in self.lease.on_event(now, evidence) {
             self.on_lease(effect, &mut effects);
         }
-        if self.leaving.is_some_and(|until| until <= now) {
+        let over = |end: Option<Duration>| end.is_some_and(|until| until <= now);
+        if over(self.leaving) || over(self.awaited) {
             self.end(&mut effects);
         }
         effects
@@ -312,9 +208,9 @@ impl Peer {
             effects.push(Effect::Close { stream: old.number, why: Close::Replaced });
         }
         self.newest = number;
-        let staged = self.exports.clone().filter(|_| resumed).unwrap_or_default();
-        let endpoints = staged.values().map(weigh).sum();
-        self.stream = Some(Stream { number, synced: false, staged, endpoints });
+        self.awaited = None;
+        let known = self.exports.clone().filter(|_| resumed);
+        self.stream = Some(Stream::new(number, known.unwrap_or_default()));
     }
 
     fn said(
@@ -347,7 +243,10 @@ impl Peer {
     }
 
     fn identify(&mut self, gateways: Vec<SocketAddr>, roots: Vec<Bytes>, effects: &mut Vec<Effect>) {
-        let roots = if roots.is_empty() { self.fact.roots.clone() } else { roots };
+        let sound = |root: &Bytes| !root.is_empty() && root.len() <= MAX_ROOT_BYTES;
+        if roots.is_empty() || roots.len() > MAX_ROOTS || !roots.iter().all(sound) {
+            return self.close(Close::Identity, effects);
+        }
         let fact = PeerFact { gateways, roots, ..self.fact.clone() };
         if fact != self.fact {
             self.fact = fact;
@@ -357,16 +256,17 @@ impl Peer {
 
     fn commit(&mut self, expected: Checksum, effects: &mut Vec<Effect>) -> Evidence {
         let Some(stream) = &mut self.stream else { return Evidence::Tick };
-        if checksum(stream.staged.values().map(|held| held.digest)) != expected {
+        if stream.checksum() != expected {
             self.close(Close::Checksum, effects);
             return Evidence::Tick;
         }
         stream.synced = true;
+        self.distrusted = false;
         self.committed = expected;
         let new = stream.staged.clone();
         match self.exports.replace(new.clone()) {
             None => effects.push(Effect::Snapshot(shown(&new))),
-            Some(old) => effects.extend(difference(&old, &new)),
+            Some(old) => effects.extend(stream::difference(&old, &new)),
         }
         Evidence::Heartbeat
     }
@@ -384,6 +284,7 @@ impl Peer {
     }
 
     fn close(&mut self, why: Close, effects: &mut Vec<Effect>) {
+        self.distrusted |= why == Close::Checksum;
         if let Some(stream) = self.stream.take() {
             effects.push(Effect::Close { stream: stream.number, why });
         }
@@ -418,44 +319,4 @@ impl Peer {
         self.stream = None;
         effects.push(Effect::Gone);
     }
-}
-
-impl Stream {
-    fn stage(&mut self, export: Arc<ExportedService>) {
-        let held = Held::new(export);
-        self.endpoints += weigh(&held);
-        if let Some(old) = self.staged.insert(object(&held.export), held) {
-            self.endpoints -= weigh(&old);
-        }
-    }
-
-    fn unstage(&mut self, object: &ObjectRef) {
-        if let Some(old) = self.staged.remove(object) {
-            self.endpoints -= weigh(&old);
-        }
-    }
-
-    fn over_quota(&self) -> bool {
-        self.staged.len() > MAX_SERVICES || self.endpoints > MAX_ENDPOINTS
-    }
-}
-
-fn object(export: &ExportedService) -> ObjectRef {
-    ObjectRef::new(&export.namespace, &export.name)
-}
-
-fn shown(exports: &Exports) -> Vec<Arc<ExportedService>> {
-    exports.values().map(|held| Arc::clone(&held.export)).collect()
-}
-
-fn weigh(held: &Held) -> usize {
-    held.export.ports.iter().map(|port| port.endpoints.len() + 1).sum()
-}
-
-fn difference(old: &Exports, new: &Exports) -> Option<Effect> {
-    let changed =
-        |(object, held): &(&ObjectRef, &Held)| old.get(*object).map(|o| o.digest) != Some(held.digest);
-    let upserts: Vec<_> = new.iter().filter(changed).map(|(_, held)| Arc::clone(&held.export)).collect();
-    let removed: Vec<_> = old.keys().filter(|object| !new.contains_key(*object)).cloned().collect();
-    (!upserts.is_empty() || !removed.is_empty()).then_some(Effect::Exports { upserts, removed })
 }

@@ -52,6 +52,9 @@ pub enum Why {
         /// How many are taken.
         limit: usize,
     },
+    /// Too much is wrong to list.
+    #[error("{0} more things were refused")]
+    More(usize),
     /// A gateway address that must not be dialled from here (case H3).
     #[error("gateway address {0} is refused: {1}")]
     Address(SocketAddr, &'static str),

@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use isthmus_ir::TrustDomain;
 use isthmus_world::fact::{ExportedEndpoint, ExportedPort, ExportedService, MeshSettings, PeerFact};
 
 use crate::{
@@ -17,6 +18,8 @@ use crate::{
 pub const MAX_PORTS: usize = 64;
 /// How many identities an endpoint may name.
 pub const MAX_IDENTITIES: usize = 8;
+/// How many refusals are listed for one service.
+const LISTED: usize = 8;
 /// The largest share that a peer's endpoint may ask for.
 pub const MAX_WEIGHT: u32 = 128;
 
@@ -28,19 +31,48 @@ pub fn accept(
     refusals: &mut Vec<Refusal>,
 ) -> Option<ExportedService> {
     let service = format!("{}/{}", exported.namespace, exported.name);
-    let mut refuse = |why| {
-        let cluster = Arc::clone(&peer.cluster);
-        refusals.push(Refusal { cluster, service: Some(service.clone()), why });
+    let mut found = Vec::new();
+    let accepted = match whole(settings, peer, exported) {
+        Some(why) => {
+            found.push(why);
+            None
+        }
+        None => Some(normal(&peer.trust_domain, exported, &mut |why| found.push(why))),
     };
-    if let Some(why) = whole(settings, peer, exported) {
-        refuse(why);
-        return None;
-    }
-    Some(ExportedService {
+    let more = found.len().saturating_sub(LISTED);
+    found.truncate(LISTED);
+    found.extend((more > 0).then_some(Why::More(more)));
+    refusals.extend(found.into_iter().map(|why| {
+        let cluster = Arc::clone(&peer.cluster);
+        Refusal { cluster, service: Some(service.clone()), why }
+    }));
+    accepted
+}
+
+/// What others believe of this cluster's own export, but for its endpoints, so that all clusters merge
+/// the same; none when its name is one that nobody can import.
+pub(super) fn accept_own(
+    settings: &MeshSettings,
+    exported: &ExportedService,
+) -> Option<ExportedService> {
+    let bare =
+        |port: &ExportedPort| ExportedPort { endpoints: Vec::new(), fallback: None, ..port.clone() };
+    let ports = exported.ports.iter().map(bare).collect();
+    let exported = ExportedService { ports, ..exported.clone() };
+    let named = [&*exported.cluster, &exported.namespace, &exported.name].into_iter().all(is_dns_label);
+    named.then(|| normal(&settings.trust_domain, &exported, &mut |_| {}))
+}
+
+fn normal(
+    domain: &TrustDomain,
+    exported: &ExportedService,
+    refuse: &mut dyn FnMut(Why),
+) -> ExportedService {
+    ExportedService {
         created: exported.created.max(0),
-        ports: ports(peer, exported, &mut refuse),
+        ports: ports(domain, exported, refuse),
         ..exported.clone()
-    })
+    }
 }
 
 /// Why nothing of the export is believed.
@@ -57,7 +89,7 @@ fn whole(settings: &MeshSettings, peer: &PeerFact, exported: &ExportedService) -
         ("service", exported.name.as_str()),
     ] {
         if !is_dns_label(name) {
-            return Some(Why::Name(what, name.chars().take(80).collect()));
+            return Some(Why::Name(what, clipped(name)));
         }
     }
     let allowed = peer.namespaces.as_ref().is_none_or(|rule| rule.contains(&exported.namespace));
@@ -65,9 +97,9 @@ fn whole(settings: &MeshSettings, peer: &PeerFact, exported: &ExportedService) -
 }
 
 fn ports(
-    peer: &PeerFact,
+    domain: &TrustDomain,
     exported: &ExportedService,
-    refuse: &mut impl FnMut(Why),
+    refuse: &mut dyn FnMut(Why),
 ) -> Vec<ExportedPort> {
     let mut kept: Vec<ExportedPort> = Vec::new();
     for port in exported.ports.iter().take(MAX_PORTS) {
@@ -80,7 +112,7 @@ fn ports(
         } else if kept.iter().any(|k| k.name == port.name || k.port == port.port) {
             "another port of the service has its name or number"
         } else {
-            kept.push(believed_port(peer, port, refuse));
+            kept.push(believed_port(domain, port, refuse));
             continue;
         };
         refuse(Why::Port(format!("{} ({})", port.port, clipped(&port.name)), why));
@@ -89,17 +121,21 @@ fn ports(
     kept
 }
 
-fn believed_port(peer: &PeerFact, port: &ExportedPort, refuse: &mut impl FnMut(Why)) -> ExportedPort {
+fn believed_port(
+    domain: &TrustDomain,
+    port: &ExportedPort,
+    refuse: &mut dyn FnMut(Why),
+) -> ExportedPort {
     let mut seen = BTreeSet::new();
     let mut endpoints: Vec<_> = port
         .endpoints
         .iter()
         .take(SUBSET)
-        .filter_map(|e| believed_endpoint(peer, e, &mut seen, refuse))
+        .filter_map(|e| believed_endpoint(domain, e, &mut seen, refuse))
         .collect();
     endpoints.sort_by(|a, b| a.handle.cmp(&b.handle));
     over(port.endpoints.len(), SUBSET, "endpoints", refuse);
-    let fallback = port.fallback.as_ref().and_then(|e| believed_endpoint(peer, e, &mut seen, refuse));
+    let fallback = port.fallback.as_ref().and_then(|e| believed_endpoint(domain, e, &mut seen, refuse));
     let app_protocol = port.app_protocol.clone().filter(|p| p.len() <= 253);
     ExportedPort {
         name: port.name.clone(),
@@ -112,10 +148,10 @@ fn believed_port(peer: &PeerFact, port: &ExportedPort, refuse: &mut impl FnMut(W
 }
 
 fn believed_endpoint(
-    peer: &PeerFact,
+    domain: &TrustDomain,
     endpoint: &ExportedEndpoint,
     seen: &mut BTreeSet<Arc<str>>,
-    refuse: &mut impl FnMut(Why),
+    refuse: &mut dyn FnMut(Why),
 ) -> Option<ExportedEndpoint> {
     let handle = clipped(&endpoint.handle);
     let known = is_dns_label(&endpoint.handle) && &*endpoint.handle != CONTROL;
@@ -123,9 +159,9 @@ fn believed_endpoint(
         refuse(Why::Handle(handle));
         return None;
     }
-    let foreign = endpoint.identities.iter().find(|id| *id.trust_domain() != peer.trust_domain);
+    let foreign = endpoint.identities.iter().find(|id| id.trust_domain() != domain);
     if let Some(identity) = foreign {
-        refuse(Why::ForeignIdentity { handle, identity: identity.to_string() });
+        refuse(Why::ForeignIdentity { handle, identity: clipped(&identity.to_string()) });
         return None;
     }
     if endpoint.identities.is_empty() || endpoint.identities.len() > MAX_IDENTITIES {
@@ -140,7 +176,7 @@ fn believed_endpoint(
     })
 }
 
-fn over(count: usize, limit: usize, what: &'static str, refuse: &mut impl FnMut(Why)) {
+fn over(count: usize, limit: usize, what: &'static str, refuse: &mut dyn FnMut(Why)) {
     if count > limit {
         refuse(Why::Quota { what, count, limit });
     }

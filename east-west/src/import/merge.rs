@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use isthmus_world::fact::{ExportedPort, ExportedService, ImportType, SessionAffinity};
 
-use super::{Conflict, ConflictKind, ImportInput, ImportPort, accept::accept};
+use super::{
+    Conflict, ConflictKind, ImportInput, ImportPort,
+    accept::{accept, accept_own},
+};
 use crate::{failover::Levels, refusal::Refusal};
 
 /// One export that counts, and whose it is.
@@ -31,7 +34,8 @@ pub(super) fn believed<'a>(input: &ImportInput<'a>) -> (Vec<Believed<'a>>, Vec<R
         .filter_map(|e| Some((e.peer, accept(input.settings, e.peer, e.exported, &mut refusals)?)))
         .map(|(peer, exported)| Believed { exported, peer: Some(peer) })
         .collect();
-    exports.extend(input.local.map(|own| Believed { exported: own.exported.clone(), peer: None }));
+    let own = input.local.and_then(|own| accept_own(input.settings, own.exported));
+    exports.extend(own.map(|exported| Believed { exported, peer: None }));
     exports.sort_by(|a, b| precedence(&a.exported).cmp(&precedence(&b.exported)));
     refusals.sort();
     (exports, refusals)

@@ -18,11 +18,9 @@ use super::{
 use crate::{
     handle::{base32, keyed},
     label::is_dns_label,
+    peer::{MAX_ROOT_BYTES, MAX_ROOTS},
+    trust::MAX_GATEWAYS,
 };
-
-const MAX_ROOTS: usize = 16;
-const MAX_ROOT_BYTES: usize = 16 * 1024;
-const MAX_GATEWAYS: usize = 16;
 
 /// What a cluster says of itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
