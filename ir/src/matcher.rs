@@ -19,6 +19,18 @@
 //! # }
 //! ```
 //!
+//! For a TLS handshake, [`Group::choose_tls`] says whose certificates are shown; its requests are decided
+//! with [`Connection::Tls`] and the same server name. [`rewrite`] has the paths and locations of filters,
+//! and [`explain`] the decision with its reasons. A `P` that depends on more than its rule is brought up to
+//! date by [`Tables::renew`]. Replaced tables are best dropped where nobody waits.
+//!
+//! # Cost
+//! A decision takes one hash lookup for each label of the host (one when no wildcards are declared) and
+//! one for each element of the path, however many routes there are, and allocates nothing, except to join
+//! a field of several values for a regular expression. Rules of one hostname are tried one after another
+//! where only headers, queries or regular expressions tell them apart (4 to 6 ns each). An edit copies a few
+//! shards of a hundred entries or so.
+//!
 //! # Precedence (Gateway API v1.7)
 //! 1. The listener with the most specific hostname, and only that one.
 //! 2. Of its rules, those with the most specific hostname. When none of their matches fits, those with the

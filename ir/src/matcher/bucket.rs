@@ -98,6 +98,19 @@ impl<P> Bucket<P> {
         (depth, path.len())
     }
 
+    /// All that is in it, for tests that compare.
+    #[cfg(test)]
+    pub(super) fn dump(&self) -> String {
+        let names = |list: &[Candidate<P>]| -> Vec<String> {
+            list.iter().map(|c| format!("{}#{}", c.rule.route.name, c.index)).collect()
+        };
+        let entry =
+            |entry: &Arc<Entry<P>>| format!("{:?} {:?}", names(&entry.exact), names(&entry.prefix));
+        let mut entries: Vec<String> = self.paths.values().map(entry).collect();
+        entries.sort();
+        format!("{} {entries:?} {:?} {:?}", self.pattern, names(&self.regexes), self.depths)
+    }
+
     /// Adds the matches of `rule`.
     pub(super) fn insert(&mut self, rule: &Arc<Rule<P>>) {
         for (conditions, candidate) in rule.matches.iter().zip(rule.candidates()) {

@@ -38,6 +38,12 @@ impl<V> Hosts<V> {
     pub(super) fn any(&self) -> Option<&V> {
         self.any.as_ref()
     }
+
+    /// All values, in no order.
+    #[cfg(test)]
+    pub(super) fn values(&self) -> impl Iterator<Item = &V> {
+        self.exact.values().chain(self.wildcard.values()).chain(&self.any)
+    }
 }
 
 impl<V: Clone> Hosts<V> {

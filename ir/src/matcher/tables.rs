@@ -126,6 +126,17 @@ impl<P> Tables<P> {
         updated
     }
 
+    /// All that is in them, for tests that compare.
+    #[cfg(test)]
+    pub(super) fn dump(&self) -> Vec<String> {
+        let listener = |attached: &Arc<Attached<P>>| {
+            let mut buckets: Vec<String> = attached.hosts.values().map(|bucket| bucket.dump()).collect();
+            buckets.sort();
+            format!("{:?} {buckets:?}", attached.listener)
+        };
+        self.listeners.iter().map(listener).collect()
+    }
+
     pub(super) fn attached(&self, place: usize) -> Option<&Attached<P>> {
         self.listeners.get(place).map(|attached| &**attached)
     }

@@ -54,6 +54,7 @@ proptest! {
             tables = tables.update(edit, |rule| Ok(rule.name.clone())).tables;
             let all: Vec<Change> = model.values().cloned().map(Change::Upsert).collect();
             let fresh = Tables::default().update(&all, |rule| Ok(rule.name.clone())).tables;
+            prop_assert_eq!(tables.dump(), fresh.dump());
             for (connection, call) in &calls {
                 for bind in binds() {
                     let answer = |tables| asked(tables, bind, *connection, call);
