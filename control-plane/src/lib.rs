@@ -3,4 +3,6 @@
 
 #![cfg_attr(test, allow(clippy::needless_raw_string_hashes, reason = "expect-test writes them so"))]
 
+pub mod ca;
 pub mod files;
+pub mod state_dir;

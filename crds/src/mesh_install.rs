@@ -49,11 +49,11 @@ pub struct MeshInstallSpec {
 #[schemars(extend("x-kubernetes-validations" = [
     {
         "rule": "self.id == oldSelf.id",
-        "message": "the id of a cluster cannot change: peers and certificates know it by this name",
+        "message": "cannot change its id: peers and certificates know it by this name",
     },
     {
         "rule": "has(self.trustDomain) == has(oldSelf.trustDomain) && (!has(self.trustDomain) || self.trustDomain == oldSelf.trustDomain)",
-        "message": "the trust domain of a cluster cannot change: every certificate in it would be void",
+        "message": "cannot change its trust domain: every certificate in it would be void",
     },
 ]))]
 pub struct Cluster {

@@ -89,7 +89,7 @@ impl fmt::Display for Diagnostic {
         };
         write!(f, "{severity}: ")?;
         if let Some(field) = &self.field {
-            write!(f, "{field}: ")?;
+            write!(f, "{field} ")?;
         }
         writeln!(f, "{}", self.message)?;
         let Some(place) = &self.place else {

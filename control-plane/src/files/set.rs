@@ -289,7 +289,7 @@ fn candidates<'a>(
                 if let Some(first) = first {
                     let place = first.file.place(first.document);
                     let message = format!(
-                        "{} is already declared in {place}; this one is not used",
+                        "names {}, which is declared in {place}; this one is not used",
                         first.document.id
                     );
                     let field = Some("metadata.name");

@@ -210,20 +210,20 @@ mod tests {
                 "dns": [],
             }),
             &expect![[r#"
-                spec.cluster.id: "East_1" does not match ^[a-z0-9]([-a-z0-9]*[a-z0-9])?$
-                spec.cluster.network: must be a text (put it in quotes) but is a number
-                spec.cluster.zone: is not a field here; the fields are id, locality, network, trustDomain
-                spec.defaults.serviceScope: World is not one of Cluster, ClusterSet
-                spec.dns: must be a mapping but is a list
-                spec.gateways.eastWest.advertise: must be a list but is a text
-                spec.gateways.eastWest.port: is greater than 65535
-                spec.proxy.accessLog: must be a text (put it in quotes) but is a boolean
-                spec.proxy.threads: is less than 1"#]],
+                spec.cluster.id "East_1" does not match ^[a-z0-9]([-a-z0-9]*[a-z0-9])?$
+                spec.cluster.network must be a text (put it in quotes) but is a number
+                spec.cluster.zone is not a field here; the fields are id, locality, network, trustDomain
+                spec.defaults.serviceScope World is not one of Cluster, ClusterSet
+                spec.dns must be a mapping but is a list
+                spec.gateways.eastWest.advertise must be a list but is a text
+                spec.gateways.eastWest.port is greater than 65535
+                spec.proxy.accessLog must be a text (put it in quotes) but is a boolean
+                spec.proxy.threads is less than 1"#]],
         );
-        check(&json!(null), &expect!["spec: must not be null"]);
+        check(&json!(null), &expect!["spec must not be null"]);
         check(
             &json!({"dns": {"address": "localhost"}}),
-            &expect!["spec.dns.address: must be an IP address"],
+            &expect!["spec.dns.address must be an IP address"],
         );
     }
 }

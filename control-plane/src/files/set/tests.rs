@@ -161,14 +161,14 @@ fn i1_a_refused_version_is_a_problem_of_its_object() {
     bench.write("mesh.yaml", &format!("{MESH}    id: west\n    zone: a\n"));
     bench.check(&expect![[r#"
         problem MeshInstall mesh at generation 2: Some("spec.cluster.zone") is not a field here; the fields are id, locality, network, trustDomain (dir/mesh.yaml:7:11)
-        error: spec.cluster.zone: is not a field here; the fields are id, locality, network, trustDomain
+        error: spec.cluster.zone is not a field here; the fields are id, locality, network, trustDomain
          --> dir/mesh.yaml:7:11 (MeshInstall mesh)
           |
         7 |     zone: a
           |           ^"#]]);
     // The same again is no news.
     bench.check(&expect![[r#"
-        error: spec.cluster.zone: is not a field here; the fields are id, locality, network, trustDomain
+        error: spec.cluster.zone is not a field here; the fields are id, locality, network, trustDomain
          --> dir/mesh.yaml:7:11 (MeshInstall mesh)
           |
         7 |     zone: a
@@ -176,8 +176,8 @@ fn i1_a_refused_version_is_a_problem_of_its_object() {
     // Rules that compare with the version in force still see it.
     bench.write("mesh.yaml", &format!("{MESH}    id: west\n"));
     bench.check(&expect![[r#"
-        problem MeshInstall mesh at generation 2: Some("spec.cluster") the id of a cluster cannot change: peers and certificates know it by this name (dir/mesh.yaml:5:3)
-        error: spec.cluster: the id of a cluster cannot change: peers and certificates know it by this name
+        problem MeshInstall mesh at generation 2: Some("spec.cluster") cannot change its id: peers and certificates know it by this name (dir/mesh.yaml:5:3)
+        error: spec.cluster cannot change its id: peers and certificates know it by this name
          --> dir/mesh.yaml:5:3 (MeshInstall mesh)
           |
         5 |   cluster:
@@ -185,8 +185,8 @@ fn i1_a_refused_version_is_a_problem_of_its_object() {
     bench.restart();
     bench.check(&expect![[r#"
         upsert MeshInstall mesh uid-1 generation 1 created 2023-11-14T22:13:20Z port null
-        problem MeshInstall mesh at generation 2: Some("spec.cluster") the id of a cluster cannot change: peers and certificates know it by this name (dir/mesh.yaml:5:3)
-        error: spec.cluster: the id of a cluster cannot change: peers and certificates know it by this name
+        problem MeshInstall mesh at generation 2: Some("spec.cluster") cannot change its id: peers and certificates know it by this name (dir/mesh.yaml:5:3)
+        error: spec.cluster cannot change its id: peers and certificates know it by this name
          --> dir/mesh.yaml:5:3 (MeshInstall mesh)
           |
         5 |   cluster:
@@ -276,7 +276,7 @@ fn i1_of_two_documents_of_one_object_the_first_counts() {
     let mut bench = Bench::with(&[("a.yaml", &service("a", "1")), ("b.yaml", &service("a", "2"))]);
     bench.check(&expect![[r#"
         upsert Service default/a uid-1 generation 1 created 2023-11-14T22:13:20Z port 1
-        error: metadata.name: Service default/a is already declared in dir/a.yaml:1; this one is not used
+        error: metadata.name names Service default/a, which is declared in dir/a.yaml:1; this one is not used
          --> dir/b.yaml:3:18 (Service default/a)
           |
         3 | metadata: {name: a}
@@ -289,7 +289,7 @@ fn i1_of_two_documents_of_one_object_the_first_counts() {
     bench.write("b.yaml", &MESH.replace("name: mesh", "name: other"));
     bench.check(&expect![[r#"
         upsert MeshInstall mesh uid-1 generation 1 created 2023-11-14T22:13:20Z port null
-        error: metadata.name: MeshInstall mesh is already declared in dir/a.yaml:1; this one is not used
+        error: metadata.name names MeshInstall mesh, which is declared in dir/a.yaml:1; this one is not used
          --> dir/b.yaml:3:18 (MeshInstall other)
           |
         3 | metadata: {name: other}
