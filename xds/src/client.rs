@@ -217,7 +217,7 @@ impl<C: Connect> Client<C> {
         response: message::Response,
         apply: &mut impl Apply,
     ) -> Result<Option<message::Request>, Broken> {
-        let Commit { revision, changes } = match self.machine.on_response(response, decode)? {
+        let Commit { revision, changes, .. } = match self.machine.on_response(response, decode)? {
             Step::Reply(request) => return Ok(Some(*request)),
             Step::Commit(commit) => commit,
         };

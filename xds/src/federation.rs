@@ -1,10 +1,37 @@
 //! Between control planes of two clusters: the delta machines with a schema of their own, both ways over
-//! one stream.
+//! one stream, so that one reachable side suffices.
+//!
+//! A [`Peer`] is one other cluster, from stream to stream: what it is told ([`Exports`]), what becomes of
+//! what it tells ([`Import`]), and which of its streams counts. Nothing of a peer is handed out before a
+//! whole snapshot; a stream that comes after another resumes where that one ended. Both ends say every
+//! 5 seconds that they live, and what the other must hold; where that is not so, everything is told anew.
+//!
+//! Whose TLS it is, where to dial and whom to admit is the caller's. Fields that are not known are ignored:
+//! the schema is stable, and clusters are upgraded one by one (case H10).
 
-use std::{net::SocketAddr, sync::Arc};
+mod endpoint;
+mod exports;
+mod join;
+mod peer;
+mod resource;
+mod session;
+mod wire;
 
-use bytes::Bytes;
-use isthmus_ir::{Name, ObjectRef, SpiffeId, TrustDomain};
+use std::sync::Arc;
+
+use isthmus_ir::TrustDomain;
+
+pub use self::{
+    endpoint::{Admit, JoinFailure, dial, join, serve},
+    exports::Exports,
+    join::{JoinRequest, JoinResponse, Member},
+    peer::{Closed, Committed, Event, Import, Limits, Peer},
+    resource::{
+        Cluster, Endpoint, FederationChange, FederationKey, FederationKind, FederationResource,
+        ImportReport, Port, Service,
+    },
+    wire::SCHEMA,
+};
 
 /// Who speaks.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -15,128 +42,4 @@ pub struct Hello {
     pub trust_domain: TrustDomain,
     /// The program and its version, for logs and status.
     pub version: String,
-}
-
-/// One thing that a cluster tells a peer.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum FederationResource {
-    /// The cluster itself.
-    Cluster(Cluster),
-    /// Whom to believe about its identities.
-    TrustBundle(isthmus_ir::TrustBundle),
-    /// A service that it exports to the peer.
-    Service(Service),
-    /// What it made of a service that the peer exports to it.
-    ImportReport(ImportReport),
-}
-
-/// The exporting cluster.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Cluster {
-    /// Its cluster id.
-    pub cluster: Arc<str>,
-    /// Its east-west gateways, in order of preference.
-    pub gateways: Vec<SocketAddr>,
-    /// Its network.
-    pub network: Arc<str>,
-    /// Where its gateways are, when known.
-    pub zone: Option<Arc<str>>,
-}
-
-/// An exported service.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Service {
-    /// Its namespace and name.
-    pub object: ObjectRef,
-    /// When it was exported, seconds since 1970.
-    pub created: i64,
-    /// `Headless`, else `ClusterSetIP`.
-    pub headless: bool,
-    /// `sessionAffinity: ClientIP`.
-    pub client_ip_affinity: bool,
-    /// Its ports.
-    pub ports: Vec<Port>,
-}
-
-/// A port of an exported service.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Port {
-    /// Empty for a single unnamed port.
-    pub name: String,
-    /// The service port.
-    pub port: u16,
-    /// `TCP` or `UDP`.
-    pub protocol: String,
-    /// `appProtocol`.
-    pub app_protocol: Option<String>,
-    /// Ready endpoints.
-    pub endpoints: Vec<Endpoint>,
-}
-
-/// An endpoint as its exporter shows it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Endpoint {
-    /// The SNI by which the exporter's gateways know it.
-    pub handle: Arc<str>,
-    /// Its zone.
-    pub zone: Option<Arc<str>>,
-    /// Its weight as the exporter says; at least 1.
-    pub weight: u32,
-    /// Who may answer; all of the exporter's trust domain.
-    pub identities: Vec<SpiffeId>,
-}
-
-/// What an importer made of a service, for its exporter's status.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ImportReport {
-    /// The service.
-    pub object: ObjectRef,
-    /// Whether it is imported.
-    pub imported: bool,
-    /// Where exports do not agree, as (reason, message).
-    pub conflicts: Vec<(String, String)>,
-}
-
-/// The kind of a [`FederationResource`].
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum FederationKind {
-    /// [`FederationResource::Service`].
-    Service,
-    /// [`FederationResource::ImportReport`].
-    ImportReport,
-    /// [`FederationResource::Cluster`].
-    Cluster,
-    /// [`FederationResource::TrustBundle`].
-    TrustBundle,
-}
-
-/// What identifies a [`FederationResource`].
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct FederationKey {
-    /// Its kind.
-    pub kind: FederationKind,
-    /// `namespace/name`, the cluster id, or the trust domain.
-    pub name: Name,
-}
-
-/// One edit of what a cluster tells a peer.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum FederationChange {
-    /// New, or replaced.
-    Upsert(FederationResource),
-    /// Gone.
-    Remove(FederationKey),
-}
-
-/// What two clusters must know of each other before they can authenticate each other.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Member {
-    /// Its cluster id.
-    pub cluster: Arc<str>,
-    /// Its trust domain.
-    pub trust_domain: TrustDomain,
-    /// Its roots, DER.
-    pub roots: Vec<Bytes>,
-    /// Its east-west gateways; none when it cannot be reached.
-    pub gateways: Vec<SocketAddr>,
 }

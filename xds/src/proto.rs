@@ -15,7 +15,7 @@ mod generated {
 
 pub(crate) use generated::{
     envoy::service::discovery::v3 as discovery,
-    isthmus::{ca::v1 as ca, proxy::v1 as proxy},
+    isthmus::{ca::v1 as ca, federation::v1 as federation, proxy::v1 as proxy},
 };
 
 /// Shows no content: that may be a key.

@@ -1,4 +1,5 @@
 //! Tests that need more than one module.
 
+mod federation;
 mod harness;
 mod streams;

@@ -23,13 +23,25 @@ pub struct Limits {
     pub resources: usize,
     /// Bytes of staged resources.
     pub staged_bytes: usize,
+    /// The sum of the weights of resources that are not refused (see [`Weigh`]).
+    pub weight: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { resources: 1 << 20, staged_bytes: 1 << 30 }
+        Self { resources: 1 << 20, staged_bytes: 1 << 30, weight: usize::MAX }
     }
 }
+
+/// What counts against [`Limits::weight`].
+pub trait Weigh {
+    /// How much of it this resource uses up.
+    fn weight(&self) -> usize {
+        0
+    }
+}
+
+impl Weigh for isthmus_ir::Resource {}
 
 /// Why a stream is to be ended by the client.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -65,6 +77,8 @@ pub enum Step<T> {
 pub struct Commit<T> {
     /// The server's name for the result.
     pub revision: u64,
+    /// The server's note.
+    pub note: Bytes,
     /// Each id once; none is a removal. What was refused is not among them.
     pub changes: Vec<(ResourceId, Option<T>)>,
 }
@@ -77,6 +91,8 @@ pub struct Machine<T> {
     limits: Limits,
     /// As of the last commit, refused versions included.
     held: BTreeMap<ResourceId, Version>,
+    /// Of held resources, where they have any.
+    weights: BTreeMap<ResourceId, usize>,
     refused: BTreeMap<ResourceId, String>,
     staged: BTreeMap<ResourceId, Staged<T>>,
     staged_bytes: usize,
@@ -96,7 +112,7 @@ enum Staged<T> {
     Removed,
 }
 
-impl<T> Staged<T> {
+impl<T: Weigh> Staged<T> {
     fn version(&self) -> Option<Version> {
         match self {
             Self::Value { version, .. } | Self::Refused { version, .. } => Some(*version),
@@ -107,9 +123,13 @@ impl<T> Staged<T> {
     fn bytes(&self) -> usize {
         if let Self::Value { bytes, .. } = self { *bytes } else { 0 }
     }
+
+    fn weight(&self) -> usize {
+        if let Self::Value { value, .. } = self { value.weight() } else { 0 }
+    }
 }
 
-impl<T> Machine<T> {
+impl<T: Weigh> Machine<T> {
     /// A client of all of `types` that holds nothing yet.
     pub fn new(
         schema: &'static Schema,
@@ -121,6 +141,7 @@ impl<T> Machine<T> {
             types: types.into_iter().collect(),
             limits,
             held: BTreeMap::new(),
+            weights: BTreeMap::new(),
             refused: BTreeMap::new(),
             staged: BTreeMap::new(),
             staged_bytes: 0,
@@ -131,7 +152,7 @@ impl<T> Machine<T> {
         }
     }
 
-    /// Says that these are in force already.
+    /// Says that these are in force already. Their weights count when they come again.
     pub fn hold(&mut self, resources: impl IntoIterator<Item = (ResourceId, Version)>) {
         for (id, version) in resources {
             self.checksum.add(self.schema, &id, version);
@@ -153,6 +174,20 @@ impl<T> Machine<T> {
         self.staged.clear();
         self.staged_bytes = 0;
         self.checksum = Checksum::default();
+    }
+
+    /// Forgets everything, as if it were new: the next commit hands out all that there is.
+    pub fn reset(&mut self) {
+        self.restart();
+        self.anew = false;
+        self.held.clear();
+        self.weights.clear();
+        self.refused.clear();
+    }
+
+    /// Whether nothing is held: the next commit hands out all that there is.
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
     }
 
     /// What to send at the beginning of a stream.
@@ -290,6 +325,16 @@ impl<T> Machine<T> {
         })
     }
 
+    /// What they would weigh. A refused one weighs what its last good version does.
+    fn resulting_weight(&self) -> usize {
+        let kept = |id: &ResourceId| match self.staged.get(id) {
+            Some(staged) => matches!(staged, Staged::Refused { .. }),
+            None => !self.anew,
+        };
+        let held = self.weights.iter().filter(|(id, _)| kept(id)).map(|(_, weight)| *weight);
+        held.chain(self.staged.values().map(Staged::weight)).sum()
+    }
+
     fn commit(&mut self, response: message::Response) -> Result<Commit<T>, Violation> {
         let commit = response.resources.into_iter().next().and_then(|r| r.resource);
         let commit = commit.and_then(|any| proxy::Commit::decode(any.value).ok());
@@ -299,13 +344,13 @@ impl<T> Machine<T> {
             self.restart();
             return Err(Violation::Diverged);
         }
-        if self.resulting() > self.limits.resources {
+        if self.resulting() > self.limits.resources || self.resulting_weight() > self.limits.weight {
             self.too_much()?;
         }
         self.nonce = Some(response.nonce);
         self.revision = commit.revision;
         let changes = self.swap();
-        Ok(Commit { revision: commit.revision, changes })
+        Ok(Commit { revision: commit.revision, note: commit.note, changes })
     }
 
     /// Makes what is staged what is held.
@@ -317,6 +362,7 @@ impl<T> Machine<T> {
             let gone = self.held.keys().filter(|id| !staged.contains_key(id));
             changes.extend(gone.map(|id| (id.clone(), None)));
             self.held.retain(|id, _| staged.contains_key(id));
+            self.weights.retain(|id, _| staged.contains_key(id));
             self.refused.retain(|id, _| staged.contains_key(id));
         }
         for (id, staged) in staged {
@@ -330,6 +376,7 @@ impl<T> Machine<T> {
         let was_refused = self.refused.remove(&id).is_some();
         match staged {
             Staged::Removed => {
+                self.weights.remove(&id);
                 if self.held.remove(&id).is_some() {
                     changes.push((id, None));
                 }
@@ -339,6 +386,10 @@ impl<T> Machine<T> {
                 self.refused.insert(id, reason);
             }
             Staged::Value { version, value, .. } => {
+                self.weights.remove(&id);
+                if value.weight() > 0 {
+                    self.weights.insert(id.clone(), value.weight());
+                }
                 let old = self.held.insert(id.clone(), version);
                 if was_refused || old != Some(version) {
                     changes.push((id, Some(value)));

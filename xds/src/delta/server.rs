@@ -112,9 +112,11 @@ impl Subscriber {
         }
     }
 
-    /// The revision of the last commit on this stream, when nothing was sent after it.
-    pub fn committed(&self) -> Option<u64> {
-        self.barrier.sent.as_ref().filter(|_| !self.barrier.open).map(|sent| sent.revision)
+    /// The checksum of what the client holds, when the last commit has told it all of `set`.
+    pub fn settled(&self, set: &Set) -> Option<Checksum> {
+        let told = self.barrier.sent.as_ref().is_some_and(|sent| sent.revision == set.revision());
+        let rest = self.barrier.open || !self.dirty.is_empty() || self.seen != Some(set.sequence());
+        (told && !rest).then_some(self.checksum)
     }
 
     /// Takes in a request. An answer to anything but the last commit says nothing new; so nonces of the
@@ -245,7 +247,7 @@ impl Subscriber {
         }
         let revision = set.revision();
         let checksum = Bytes::copy_from_slice(&self.checksum.to_bytes());
-        let value = proxy::Commit { revision, checksum }.encode_to_vec();
+        let value = proxy::Commit { revision, checksum, note: set.note().clone() }.encode_to_vec();
         let entry = Entry { version: Version::of(&value), value: value.into() };
         let any = message::Any { type_url: self.schema.commit.to_owned(), value: entry.value };
         let resource = message::Resource {

@@ -36,6 +36,7 @@ pub struct Set {
     sequence: u64,
     entries: BTreeMap<ResourceId, Entry>,
     checksum: Checksum,
+    note: Bytes,
     log: VecDeque<Edits>,
     logged: usize,
 }
@@ -50,9 +51,16 @@ struct Edits {
 impl Set {
     /// The empty set, at revision 0.
     pub fn new(schema: &'static Schema) -> Self {
-        let (entries, log) = (BTreeMap::new(), VecDeque::new());
-        let checksum = Checksum::default();
-        Self { schema, revision: 0, sequence: 0, entries, checksum, log, logged: 0 }
+        Self {
+            schema,
+            revision: 0,
+            sequence: 0,
+            entries: BTreeMap::new(),
+            checksum: Checksum::default(),
+            note: Bytes::new(),
+            log: VecDeque::new(),
+            logged: 0,
+        }
     }
 
     /// Makes the edits, none being a removal, and calls the result `revision`. What is equal to what is
@@ -114,6 +122,16 @@ impl Set {
     /// The checksum of all resources.
     pub fn checksum(&self) -> Checksum {
         self.checksum
+    }
+
+    /// See [`Set::annotate`].
+    pub fn note(&self) -> &Bytes {
+        &self.note
+    }
+
+    /// Gives commits a note, which means nothing to the machines.
+    pub fn annotate(&mut self, note: Bytes) {
+        self.note = note;
     }
 
     /// A resource, when there is one of this id.
