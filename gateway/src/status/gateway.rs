@@ -58,12 +58,20 @@ fn is_foreign(why: &str) -> bool {
 /// A listener whose port is taken is not valid any more, and the Gateway says so.
 fn accept_unbound(conditions: &mut [Condition], report: &GatewayReport, progress: &Progress) {
     let taken = |l: &&ListenerReport| port_unavailable(l, progress).is_some();
-    let names: Vec<_> = report.listeners.iter().filter(taken).map(|l| l.name.as_str()).collect();
-    let accepted = conditions.iter_mut().find(|c| c.kind == "Accepted" && c.reason == "Accepted");
-    if let (Some(accepted), false) = (accepted, names.is_empty()) {
-        let message = format!("not valid: listener {}; see their status", names.join(", "));
-        *accepted = Condition::is("Accepted", "ListenersNotValid", message);
+    let invalid = |l: &&ListenerReport| !l.accepted() || taken(l);
+    let Some(accepted) = conditions.iter_mut().find(|c| c.kind == "Accepted" && c.holds()) else {
+        return;
+    };
+    if !report.listeners.iter().any(|l| taken(&l)) {
+        return;
     }
+    let names: Vec<_> = report.listeners.iter().filter(invalid).map(|l| l.name.as_str()).collect();
+    let message = format!("not valid: listener {}; see their status", names.join(", "));
+    *accepted = if names.len() == report.listeners.len() {
+        Condition::not("Accepted", "ListenersNotValid", message)
+    } else {
+        Condition::is("Accepted", "ListenersNotValid", message)
+    };
 }
 
 fn programmed(report: &GatewayReport, progress: &Progress) -> Condition {

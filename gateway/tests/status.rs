@@ -1,0 +1,452 @@
+//! Status as JSON, by what proxies acked; what follows from manifests alone is pinned by the cases in
+//! `testdata`.
+
+#![allow(
+    clippy::needless_pass_by_value,
+    clippy::needless_raw_string_hashes,
+    clippy::unwrap_used,
+    reason = "a test fails by a panic, and expectations are written by the tool"
+)]
+
+use std::collections::BTreeMap;
+
+use expect_test::{Expect, expect};
+use isthmus_gateway::{
+    Condition,
+    attachment::{self, Parent},
+    class, http_route,
+    listener::{self, GatewayOutput},
+    reference::Grants,
+    status::{self, Progress},
+};
+use isthmus_world::fact::{
+    AllowedNamespaces, AllowedRoutes, Gateway, GatewayClass, GroupKind, HttpRoute, Listener, Meta,
+    ParentRef, Problem, ServiceScope,
+};
+use serde_json::Value;
+
+/// YAML with keys in order, whether or not some crate asks `serde_json` to keep them as they came.
+fn yaml(value: &Value) -> String {
+    serde_saphyr::to_string(&sorted(value)).unwrap()
+}
+
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let map: std::collections::BTreeMap<_, _> =
+                map.iter().map(|(k, v)| (k, sorted(v))).collect();
+            map.into_iter().map(|(k, v)| (k.clone(), v)).collect()
+        }
+        Value::Array(items) => items.iter().map(sorted).collect(),
+        other => other.clone(),
+    }
+}
+
+fn meta(name: &str, generation: i64) -> Meta {
+    Meta { namespace: "default".into(), name: name.into(), generation, ..Meta::default() }
+}
+
+fn gateway() -> Gateway {
+    let listener = |name: &str, port| Listener {
+        name: name.into(),
+        hostname: None,
+        port,
+        protocol: "HTTP".into(),
+        tls: None,
+        allowed: AllowedRoutes { namespaces: AllowedNamespaces::Same, kinds: Vec::new() },
+    };
+    Gateway {
+        meta: meta("gw", 7),
+        class: "isthmus".into(),
+        addresses: Vec::new(),
+        listeners: vec![listener("a", 8080), listener("b", 8081)],
+        unsupported: Vec::new(),
+    }
+}
+
+fn translated(gateway: &Gateway) -> GatewayOutput {
+    listener::translate(listener::Inputs {
+        gateway,
+        class_accepted: true,
+        certificates: &BTreeMap::new(),
+        grants: Grants(&[]),
+        taken: &[],
+    })
+}
+
+fn gateway_status(progress: &Progress) -> Value {
+    let gateway = gateway();
+    let attached = BTreeMap::from([("a".to_owned(), 3)]);
+    status::gateway(&gateway, &translated(&gateway).report, &attached, progress, None)
+}
+
+fn proxies(acked: &[&str], behind: &[&str]) -> Progress {
+    let names = |all: &[&str]| all.iter().map(ToString::to_string).collect();
+    Progress { acked: names(acked), behind: names(behind), ..Progress::default() }
+}
+
+/// Conditions of an object, one a line, without those that are as they should be.
+fn troubles(status: &Value) -> String {
+    let at = |value: &Value, prefix: &str| -> Vec<String> {
+        let list = value.get("conditions").and_then(Value::as_array).cloned().unwrap_or_default();
+        let text = |c: &Value, field: &str| c.get(field).and_then(Value::as_str).unwrap().to_owned();
+        list.iter()
+            .filter(|c| text(c, "reason") != text(c, "type") && text(c, "reason") != "NoConflicts")
+            .map(|c| {
+                format!(
+                    "{prefix}{}={} {}: {}",
+                    text(c, "type"),
+                    text(c, "status"),
+                    text(c, "reason"),
+                    text(c, "message")
+                )
+            })
+            .collect()
+    };
+    let mut lines = at(status, "");
+    for listener in status.get("listeners").and_then(Value::as_array).into_iter().flatten() {
+        let name = listener.get("name").and_then(Value::as_str).unwrap();
+        lines.extend(at(listener, &format!("{name}: ")));
+    }
+    for parent in status.get("parents").and_then(Value::as_array).into_iter().flatten() {
+        lines.extend(at(parent, "parent: "));
+    }
+    lines.join("\n")
+}
+
+#[test]
+fn a_gateway_that_is_served() {
+    let status = gateway_status(&proxies(&["p1"], &[]));
+    expect![[r#"
+        addresses:
+        - type: IPAddress
+          value: "127.0.0.1"
+        conditions:
+        - message: the Gateway is valid
+          observedGeneration: 7
+          reason: Accepted
+          status: "True"
+          type: Accepted
+        - message: all references are resolved
+          observedGeneration: 7
+          reason: ResolvedRefs
+          status: "True"
+          type: ResolvedRefs
+        - message: every connected proxy serves it
+          observedGeneration: 7
+          reason: Programmed
+          status: "True"
+          type: Programmed
+        listeners:
+        - attachedRoutes: 3
+          conditions:
+          - message: the listener is valid
+            observedGeneration: 7
+            reason: Accepted
+            status: "True"
+            type: Accepted
+          - message: all references are resolved
+            observedGeneration: 7
+            reason: ResolvedRefs
+            status: "True"
+            type: ResolvedRefs
+          - message: the listener is distinct
+            observedGeneration: 7
+            reason: NoConflicts
+            status: "False"
+            type: Conflicted
+          - message: every connected proxy serves it
+            observedGeneration: 7
+            reason: Programmed
+            status: "True"
+            type: Programmed
+          name: a
+          supportedKinds:
+          - group: gateway.networking.k8s.io
+            kind: HTTPRoute
+        - attachedRoutes: 0
+          conditions:
+          - message: the listener is valid
+            observedGeneration: 7
+            reason: Accepted
+            status: "True"
+            type: Accepted
+          - message: all references are resolved
+            observedGeneration: 7
+            reason: ResolvedRefs
+            status: "True"
+            type: ResolvedRefs
+          - message: the listener is distinct
+            observedGeneration: 7
+            reason: NoConflicts
+            status: "False"
+            type: Conflicted
+          - message: every connected proxy serves it
+            observedGeneration: 7
+            reason: Programmed
+            status: "True"
+            type: Programmed
+          name: b
+          supportedKinds:
+          - group: gateway.networking.k8s.io
+            kind: HTTPRoute
+    "#]]
+    .assert_eq(&yaml(&status));
+}
+
+fn programmed(progress: Progress, expected: Expect) {
+    expected.assert_eq(&troubles(&gateway_status(&progress)));
+}
+
+#[test]
+fn programmed_waits_for_every_proxy() {
+    programmed(proxies(&["p1", "p2"], &[]), expect![""]);
+    programmed(
+        proxies(&[], &[]),
+        expect![[r#"
+        Programmed=False Pending: no proxy is connected
+        a: Programmed=False Pending: no proxy is connected
+        b: Programmed=False Pending: no proxy is connected"#]],
+    );
+    programmed(
+        proxies(&["p1"], &["p2", "p3"]),
+        expect![[r#"
+        Programmed=False Pending: waiting for proxy p2, p3
+        a: Programmed=False Pending: waiting for proxy p2, p3
+        b: Programmed=False Pending: waiting for proxy p2, p3"#]],
+    );
+}
+
+#[test]
+fn programmed_says_what_a_proxy_refused() {
+    let refused = BTreeMap::from([("p1".to_owned(), "it lacks a feature".to_owned())]);
+    programmed(
+        Progress { refused, ..proxies(&["p1"], &[]) },
+        expect![[r#"
+        Programmed=False Invalid: proxy p1 refused it: it lacks a feature
+        a: Programmed=False Invalid: proxy p1 refused it: it lacks a feature
+        b: Programmed=False Invalid: proxy p1 refused it: it lacks a feature"#]],
+    );
+}
+
+#[test]
+fn a_port_that_is_taken_is_a_condition_of_its_listener() {
+    let unbound = |names: &[&str], why: &str| Progress {
+        unbound: names.iter().map(|n| ((*n).to_owned(), why.to_owned())).collect(),
+        ..proxies(&["p1"], &[])
+    };
+    let taken = "Address already in use (os error 98)";
+    programmed(
+        unbound(&["a"], taken),
+        expect![[r#"
+        Accepted=True ListenersNotValid: not valid: listener a; see their status
+        a: Accepted=False PortUnavailable: Address already in use (os error 98): free the port, or give listener a another; it is tried again
+        a: Programmed=False Pending: it is not bound, and tried again: Address already in use (os error 98)"#]],
+    );
+    programmed(
+        unbound(&["a", "b"], taken),
+        expect![[r#"
+            Accepted=False ListenersNotValid: not valid: listener a, b; see their status
+            Programmed=False Invalid: no listener could be bound; see their status
+            a: Accepted=False PortUnavailable: Address already in use (os error 98): free the port, or give listener a another; it is tried again
+            a: Programmed=False Pending: it is not bound, and tried again: Address already in use (os error 98)
+            b: Accepted=False PortUnavailable: Address already in use (os error 98): free the port, or give listener b another; it is tried again
+            b: Programmed=False Pending: it is not bound, and tried again: Address already in use (os error 98)"#]],
+    );
+    let foreign = "Cannot assign requested address (os error 99)";
+    programmed(
+        unbound(&["a", "b"], foreign),
+        expect![[r#"
+        Programmed=False AddressNotUsable: listener a: Cannot assign requested address (os error 99): use addresses of this machine in spec.addresses
+        a: Programmed=False Pending: it is not bound, and tried again: Cannot assign requested address (os error 99)
+        b: Programmed=False Pending: it is not bound, and tried again: Cannot assign requested address (os error 99)"#]],
+    );
+}
+
+#[test]
+fn a_class_lists_what_works_in_order() {
+    let gateway_class = |has_parameters| GatewayClass {
+        meta: meta("isthmus", 2),
+        controller: isthmus_gateway::CONTROLLER.into(),
+        has_parameters,
+    };
+    let told = |definitions: class::Definitions, has_parameters| {
+        let class = gateway_class(has_parameters);
+        let output = class::translate(&class, &definitions).unwrap();
+        status::gateway_class(&class, &output, None)
+    };
+    let installed = |versions: &[Option<&str>]| {
+        class::Definitions::Installed(versions.iter().map(|v| v.map(str::to_owned)).collect())
+    };
+    let status = told(class::Definitions::BuiltIn, false);
+    expect![[r#"
+        conditions:
+        - message: Gateways of this class are served
+          observedGeneration: 2
+          reason: Accepted
+          status: "True"
+          type: Accepted
+        - message: Gateway API v1.3 to v1.7
+          observedGeneration: 2
+          reason: SupportedVersion
+          status: "True"
+          type: SupportedVersion
+        supportedFeatures:
+        - name: Gateway
+        - name: GatewayAddressEmpty
+        - name: GatewayHTTPListenerIsolation
+        - name: GatewayHTTPSListenerDetectMisdirectedRequests
+        - name: GatewayPort8080
+        - name: GatewayRouteHostnameIntersectionPrecedence
+        - name: GatewayStaticAddresses
+        - name: HTTPRoute
+        - name: HTTPRoute303RedirectStatusCode
+        - name: HTTPRoute307RedirectStatusCode
+        - name: HTTPRoute308RedirectStatusCode
+        - name: HTTPRouteBackendProtocolH2C
+        - name: HTTPRouteBackendProtocolWebSocket
+        - name: HTTPRouteBackendRequestHeaderModification
+        - name: HTTPRouteBackendTimeout
+        - name: HTTPRouteBackendURLRewrite
+        - name: HTTPRouteHostRewrite
+        - name: HTTPRouteMethodMatching
+        - name: HTTPRouteNamedRouteRule
+        - name: HTTPRouteParentRefPort
+        - name: HTTPRoutePathRedirect
+        - name: HTTPRoutePathRewrite
+        - name: HTTPRoutePortRedirect
+        - name: HTTPRouteQueryParamMatching
+        - name: HTTPRouteRequestMirror
+        - name: HTTPRouteRequestMultipleMirrors
+        - name: HTTPRouteRequestPercentageMirror
+        - name: HTTPRouteRequestTimeout
+        - name: HTTPRouteResponseHeaderModification
+        - name: HTTPRouteSchemeRedirect
+        - name: ReferenceGrant
+    "#]]
+    .assert_eq(&yaml(&status));
+    assert!(class::FEATURES.is_sorted());
+    expect!["Accepted=False InvalidParameters: spec.parametersRef is set, and this controller has no kind of parameters: remove it"].assert_eq(&troubles(&told(installed(&[Some("v1.7.0"), Some("v1.5.1")]), true)));
+    expect!["SupportedVersion=False UnsupportedVersion: a Gateway API CRD has bundle version v1.2.1; supported are v1.3 to v1.7: install v1.7.0"].assert_eq(&troubles(&told(installed(&[Some("v1.7.0"), Some("v1.2.1")]), false)));
+    expect!["SupportedVersion=False UnsupportedVersion: a Gateway API CRD has bundle version (none); supported are v1.3 to v1.7: install v1.7.0"].assert_eq(&troubles(&told(installed(&[None]), false)));
+    let other = GatewayClass { controller: "example.com/other".into(), ..gateway_class(false) };
+    assert_eq!(class::translate(&other, &class::Definitions::BuiltIn), None);
+}
+
+fn route() -> HttpRoute {
+    HttpRoute {
+        meta: meta("web", 4),
+        parents: vec![ParentRef {
+            kind: GroupKind { group: isthmus_gateway::GROUP.into(), kind: "Gateway".into() },
+            namespace: Some("default".into()),
+            name: "gw".into(),
+            section: Some("a".into()),
+            port: Some(8080),
+        }],
+        hostnames: Vec::new(),
+        rules: Vec::new(),
+    }
+}
+
+fn route_status(parent: Parent, progress: Option<Progress>, problem: Option<&Problem>) -> Option<Value> {
+    let route = route();
+    let gateway = parent.gateway.clone();
+    let parents = BTreeMap::from([(gateway.clone(), parent.into())]);
+    let inputs = attachment::Inputs { route: &route, parents: &parents, namespace: None };
+    let attachments = attachment::translate(&inputs);
+    let output = http_route::translate(http_route::Inputs {
+        route: &route,
+        attachments: &attachments,
+        services: &BTreeMap::new(),
+        imports: &BTreeMap::new(),
+        grants: Grants(&[]),
+        scope: ServiceScope::Cluster,
+    });
+    let progress = progress.map(|p| (gateway, p)).into_iter().collect();
+    status::http_route(&route, &output, &progress, problem)
+}
+
+fn served() -> Parent {
+    Parent::clone(&translated(&gateway()).parent)
+}
+
+#[test]
+fn a_route_that_is_served() {
+    let status = route_status(served(), Some(proxies(&["p1"], &[])), None).unwrap();
+    expect![[r#"
+        parents:
+        - conditions:
+          - message: the route is attached
+            observedGeneration: 4
+            reason: Accepted
+            status: "True"
+            type: Accepted
+          - message: all references are resolved
+            observedGeneration: 4
+            reason: ResolvedRefs
+            status: "True"
+            type: ResolvedRefs
+          - message: every connected proxy serves it
+            observedGeneration: 4
+            reason: Programmed
+            status: "True"
+            type: isthmus.dev/Programmed
+          controllerName: isthmus.dev/gateway
+          parentRef:
+            group: gateway.networking.k8s.io
+            kind: Gateway
+            name: gw
+            namespace: default
+            port: 8080
+            sectionName: a
+    "#]]
+    .assert_eq(&yaml(&status));
+}
+
+#[test]
+fn a_route_is_programmed_when_its_own_generation_is() {
+    let told = |progress| troubles(&route_status(served(), progress, None).unwrap());
+    expect!["parent: isthmus.dev/Programmed=False Pending: no proxy is connected"]
+        .assert_eq(&told(None));
+    expect!["parent: isthmus.dev/Programmed=False Pending: waiting for proxy p2"]
+        .assert_eq(&told(Some(proxies(&["p1"], &["p2"]))));
+    let mut unserved = served();
+    unserved.sections.iter_mut().for_each(|s| s.served = false);
+    let status = route_status(unserved, Some(proxies(&["p1"], &[])), None).unwrap();
+    expect!["parent: isthmus.dev/Programmed=False Invalid: no listener of Gateway default/gw that it is attached to is served"].assert_eq(&troubles(&status));
+}
+
+#[test]
+fn a_route_falls_back_to_its_last_good_version() {
+    let problem = Problem {
+        field: Some("spec.rules[0]".into()),
+        message: "is odd".into(),
+        generation: 5,
+        ..Problem::default()
+    };
+    let status = route_status(served(), Some(proxies(&["p1"], &[])), Some(&problem)).unwrap();
+    expect![[r#"
+        parent: PartiallyInvalid=True UnsupportedValue: Fall Back to generation 4; generation 5 is invalid: spec.rules[0]: is odd
+        parent: isthmus.dev/Programmed=True Programmed: every connected proxy serves it"#]].assert_eq(&troubles(&status));
+    let gateway = gateway();
+    let report = translated(&gateway).report;
+    let status =
+        status::gateway(&gateway, &report, &BTreeMap::new(), &proxies(&["p1"], &[]), Some(&problem));
+    expect!["isthmus.dev/FallBack=True UnsupportedValue: Fall Back to generation 7; generation 5 is invalid: spec.rules[0]: is odd"].assert_eq(&troubles(&status));
+}
+
+#[test]
+fn a_route_without_a_parent_of_ours_has_no_status() {
+    let mut other = served();
+    other.gateway.name = "other".into();
+    assert_eq!(route_status(other, None, None), None);
+}
+
+#[test]
+fn long_messages_are_cut_between_characters() {
+    let gateway = gateway();
+    let mut report = translated(&gateway).report;
+    report.conditions = vec![Condition::not("Accepted", "Invalid", "\u{e9}".repeat(5000))];
+    let status = status::gateway(&gateway, &report, &BTreeMap::new(), &Progress::default(), None);
+    assert!(troubles(&status).lines().next().unwrap().ends_with("\u{e9}..."));
+}
