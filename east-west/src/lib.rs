@@ -5,7 +5,6 @@
 //! random bytes as parameters. What a peer says is believed only for that peer's own cluster id and trust
 //! domain, within the bounds of [`import`], however it got here; nothing may rely on a peer's good will.
 
-pub mod checksum;
 pub mod condition;
 pub mod dns;
 pub mod export;

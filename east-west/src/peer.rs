@@ -1,24 +1,23 @@
 //! One peer: what it says on its streams, its leases, and its leaving.
 //!
-//! Decides what of it is believed to be exported (nothing before its first whole snapshot; only whole
-//! commits, whose checksum is right), when its stream is to be closed and begun anew, and when it is gone.
-//! Does no I/O: whoever drives it opens streams, sends and probes, and feeds what happens back in.
+//! Decides what of it is in force (nothing before its first whole snapshot; nothing over its quota), when
+//! its stream is to be closed and begun anew, and when it is gone. Checksums are the delta machine's, which
+//! hands over whole commits only. Does no I/O: whoever drives it opens streams, sends and probes, and feeds
+//! what happens back in.
 
 mod event;
-mod stream;
+mod exports;
 
 pub use event::{Close, Effect, Event, LeaveError, Message};
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use isthmus_ir::ObjectRef;
 use isthmus_world::fact::{ExportedService, PeerFact, PeerState};
 
-use self::stream::{Exports, Held, Stream, object, shown};
-use crate::{
-    checksum::Checksum,
-    lease::{self, Evidence, Lease, Timing},
-};
+use self::exports::Exports;
+use crate::lease::{self, Evidence, Lease, Timing};
 
 /// How many services a peer may export to us (case H4).
 pub const MAX_SERVICES: usize = 10_000;
@@ -56,15 +55,23 @@ pub struct Peer {
     newest: u64,
     /// What is in force; none before the first whole snapshot.
     exports: Option<Exports>,
-    /// Of `exports`, as it was committed.
-    committed: Checksum,
-    /// Whether the next stream has to tell everything, as the last one left us wrong.
+    /// Whether the next stream has to tell everything, as the last one went wrong.
     distrusted: bool,
     /// When it is given up, if it has never opened a stream.
     awaited: Option<Duration>,
     /// The end of the drain, once it is leaving.
     leaving: Option<Duration>,
     gone: bool,
+}
+
+/// A stream to a peer.
+#[derive(Clone, Copy, Debug)]
+struct Stream {
+    number: u64,
+    /// Whether its next commit tells everything.
+    whole: bool,
+    /// Whether it has delivered its snapshot.
+    synced: bool,
 }
 
 impl Peer {
@@ -77,7 +84,6 @@ impl Peer {
             stream: None,
             newest: 0,
             exports: None,
-            committed: Checksum::default(),
             distrusted: false,
             awaited: None,
             leaving: None,
@@ -99,9 +105,8 @@ impl Peer {
         peer.awaited = saved.awaited.then_some(now + AWAIT);
         let mut effects = vec![Effect::Fact(peer.fact.clone())];
         if let Some(exports) = saved.exports {
-            let exports: Exports = exports.into_iter().map(|e| (object(&e), Held::new(e))).collect();
-            effects.push(Effect::Snapshot(shown(&exports)));
-            peer.exports = Some(exports);
+            peer.exports = Some(Exports::new(exports));
+            effects.push(Effect::Snapshot(peer.exports().cloned().collect()));
         }
         effects.push(Effect::Probe);
         (peer, effects)
@@ -111,7 +116,7 @@ impl Peer {
     pub fn save(&self) -> Saved {
         Saved {
             fact: self.fact.clone(),
-            exports: self.exports.as_ref().map(shown),
+            exports: self.exports.as_ref().map(|exports| exports.all().cloned().collect()),
             awaited: self.awaited.is_some(),
             lease: self.lease.save(),
         }
@@ -129,7 +134,7 @@ impl Peer {
 
     /// What it exports, in force; nothing before its first snapshot.
     pub fn exports(&self) -> impl Iterator<Item = &Arc<ExportedService>> {
-        self.exports.iter().flat_map(BTreeMap::values).map(|held| &held.export)
+        self.exports.iter().flat_map(Exports::all)
     }
 
     /// Whether the next stream may tell only what has changed since [`Peer::exports`].
@@ -209,8 +214,10 @@ impl Peer {
         }
         self.newest = number;
         self.awaited = None;
-        let known = self.exports.clone().filter(|_| resumed);
-        self.stream = Some(Stream::new(number, known.unwrap_or_default()));
+        self.stream = Some(Stream { number, whole: !resumed, synced: false });
+        if resumed && !self.may_resume() {
+            self.close(Close::Resumed, effects);
+        }
     }
 
     fn said(
@@ -220,23 +227,14 @@ impl Peer {
         message: Message,
         effects: &mut Vec<Effect>,
     ) -> Evidence {
-        let Some(stream) = self.stream.as_mut().filter(|open| open.number == number) else {
-            return Evidence::Tick;
-        };
-        if self.leaving.is_some() {
+        let open = self.stream.as_ref().is_some_and(|open| open.number == number);
+        if !open || self.leaving.is_some() {
             return Evidence::Tick;
         }
         match message {
             Message::Identity { gateways, roots } => self.identify(gateways, roots, effects),
-            Message::Upsert(export) => {
-                stream.stage(export);
-                if stream.over_quota() {
-                    self.close(Close::Quota, effects);
-                }
-            }
-            Message::Remove(object) => stream.unstage(&object),
-            Message::Commit { checksum } => return self.commit(checksum, effects),
-            Message::Heartbeat { checksum } => return self.heartbeat(checksum, effects),
+            Message::Commit { upserts, removed } => return self.commit(upserts, &removed, effects),
+            Message::Heartbeat { agrees } => return self.heartbeat(agrees, effects),
             Message::Leaving => self.drain(now, effects),
         }
         Evidence::Tick
@@ -254,37 +252,43 @@ impl Peer {
         }
     }
 
-    fn commit(&mut self, expected: Checksum, effects: &mut Vec<Effect>) -> Evidence {
+    fn commit(
+        &mut self,
+        upserts: Vec<Arc<ExportedService>>,
+        removed: &[ObjectRef],
+        effects: &mut Vec<Effect>,
+    ) -> Evidence {
         let Some(stream) = &mut self.stream else { return Evidence::Tick };
-        if stream.checksum() != expected {
-            self.close(Close::Checksum, effects);
+        let nothing = Exports::default();
+        let base = if stream.whole { Some(&nothing) } else { self.exports.as_ref() };
+        let Some(base) = base else {
+            self.close(Close::Resumed, effects);
+            return Evidence::Tick;
+        };
+        let new = base.edited(upserts, removed);
+        if new.over_quota() {
+            self.close(Close::Quota, effects);
             return Evidence::Tick;
         }
-        stream.synced = true;
-        self.distrusted = false;
-        self.committed = expected;
-        let new = stream.staged.clone();
-        match self.exports.replace(new.clone()) {
-            None => effects.push(Effect::Snapshot(shown(&new))),
-            Some(old) => effects.extend(stream::difference(&old, &new)),
+        (stream.whole, stream.synced, self.distrusted) = (false, true, false);
+        match &self.exports {
+            None => effects.push(Effect::Snapshot(new.all().cloned().collect())),
+            Some(old) => effects.extend(old.difference(&new)),
         }
+        self.exports = Some(new);
         Evidence::Heartbeat
     }
 
-    fn heartbeat(&mut self, expected: Checksum, effects: &mut Vec<Effect>) -> Evidence {
+    fn heartbeat(&mut self, agrees: bool, effects: &mut Vec<Effect>) -> Evidence {
         let synced = self.stream.as_ref().is_some_and(|stream| stream.synced);
-        if !synced {
-            return Evidence::Tick;
+        if synced && !agrees {
+            self.close(Close::Diverged, effects);
         }
-        if self.committed != expected {
-            self.close(Close::Checksum, effects);
-            return Evidence::Tick;
-        }
-        Evidence::Heartbeat
+        if synced && agrees { Evidence::Heartbeat } else { Evidence::Tick }
     }
 
     fn close(&mut self, why: Close, effects: &mut Vec<Effect>) {
-        self.distrusted |= why == Close::Checksum;
+        self.distrusted |= matches!(why, Close::Diverged | Close::Quota);
         if let Some(stream) = self.stream.take() {
             effects.push(Effect::Close { stream: stream.number, why });
         }

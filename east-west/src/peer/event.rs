@@ -7,19 +7,19 @@ use isthmus_ir::ObjectRef;
 use isthmus_world::fact::{ExportedService, PeerFact};
 
 use super::{MAX_ENDPOINTS, MAX_ROOT_BYTES, MAX_ROOTS, MAX_SERVICES};
-use crate::checksum::Checksum;
 
 /// What happens to a peer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
     /// Time has passed.
     Tick,
-    /// A stream to it is open. Streams are numbered upwards, also over restarts of a peer; an older one's
-    /// messages are ignored from now on.
+    /// A stream to it is open. Streams are numbered upwards, also over restarts of the peer; an older
+    /// one's messages are ignored from now on.
     Opened {
         /// Its number.
         stream: u64,
-        /// Whether it tells only what has changed since [`Peer::exports`]; else it tells everything.
+        /// Whether it tells only what has changed since [`Peer::exports`](super::Peer::exports), which
+        /// [`Peer::may_resume`](super::Peer::may_resume) allowed; else it tells everything.
         resumed: bool,
     },
     /// A stream has ended.
@@ -40,7 +40,7 @@ pub enum Event {
     Unreached,
 }
 
-/// What a peer says.
+/// What a peer says, as far as the delta machine of the stream has found it whole and sound.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Message {
     /// Its gateways and roots, whole, new or changed.
@@ -50,19 +50,18 @@ pub enum Message {
         /// Roots of its trust domain as DER.
         roots: Vec<Bytes>,
     },
-    /// An export, new or changed; in force at the next commit.
-    Upsert(Arc<ExportedService>),
-    /// An export is gone; in force at the next commit.
-    Remove(ObjectRef),
-    /// Everything so far is consistent.
+    /// A commit: the edit from what it exported before to what it exports now. The first one of a stream
+    /// that was not resumed tells everything.
     Commit {
-        /// Of all that it exports to us.
-        checksum: Checksum,
+        /// New and changed exports.
+        upserts: Vec<Arc<ExportedService>>,
+        /// Exports that are gone.
+        removed: Vec<ObjectRef>,
     },
     /// It is alive.
     Heartbeat {
-        /// Of all that it has committed.
-        checksum: Checksum,
+        /// Whether its checksum is that of what the delta machine holds.
+        agrees: bool,
     },
     /// It leaves the ClusterSet, or wants us out of it.
     Leaving,
@@ -71,7 +70,7 @@ pub enum Message {
 /// What is to be done.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Effect {
-    /// What is known of the peer itself has changed ([`Peer::fact`]).
+    /// What is known of the peer itself has changed ([`Peer::fact`](super::Peer::fact)).
     Fact(PeerFact),
     /// This is all that it exports.
     Snapshot(Vec<Arc<ExportedService>>),
@@ -84,7 +83,7 @@ pub enum Effect {
     },
     /// Probe its gateways, then say [`Event::Reached`] or [`Event::Unreached`].
     Probe,
-    /// End the stream; open a new one that tells everything.
+    /// End the stream, and open a new one in time.
     Close {
         /// Its number.
         stream: u64,
@@ -105,20 +104,25 @@ pub enum Effect {
 /// Why a stream is closed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Close {
-    /// What we hold is not what it says we should.
+    /// What we hold is not what it says we should. The next stream tells everything.
     #[error("its exports are not the ones that its checksum says; everything is asked for again")]
-    Checksum,
+    Diverged,
     /// It has no roots, or impossible ones.
     #[error(
         "its roots are not 1 to {MAX_ROOTS} of 1 to {MAX_ROOT_BYTES} bytes; the last good ones stay"
     )]
     Identity,
     /// It sends more than a peer may. What was committed before stands.
-    #[error("it exports more than {MAX_SERVICES} services or {MAX_ENDPOINTS} endpoints")]
+    #[error(
+        "it exports more than {MAX_SERVICES} services or {MAX_ENDPOINTS} endpoints; what was before stands"
+    )]
     Quota,
-    /// A newer stream took its place.
-    #[error("a newer stream took its place")]
+    /// A newer stream took its place, or it is leaving.
+    #[error("a newer stream took its place, or it is leaving")]
     Replaced,
+    /// It would tell only what has changed since something that is no longer known.
+    #[error("it was resumed where everything has to be told")]
+    Resumed,
 }
 
 /// Why a peer cannot leave.

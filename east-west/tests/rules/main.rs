@@ -9,7 +9,6 @@
 #![allow(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
 
 mod accept;
-mod checksum;
 mod dns;
 mod export;
 mod fixtures;

@@ -3,25 +3,18 @@
 use std::{sync::Arc, time::Duration};
 
 use isthmus_east_west::{
-    checksum::{Checksum, checksum, digest},
     lease::Timing,
     peer::{AWAIT, Close, DRAIN, Effect, Event, LeaveError, MAX_SERVICES, Message, Peer},
 };
 use isthmus_ir::ObjectRef;
 use isthmus_world::fact::{ExportedService, PeerState};
 
-use crate::fixtures::{exported, exported_endpoint, peer as fact};
+use crate::fixtures::{exported, exported_endpoint, gateway_of, peer as fact};
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn service(name: &str, port: u16) -> ExportedService {
     ExportedService { name: name.into(), ..exported("west", 5, &[("http", port)]) }
-}
-
-fn sum(services: &[ExportedService]) -> Checksum {
-    let mut services: Vec<_> = services.iter().collect();
-    services.sort_by_key(|s| (&s.namespace, &s.name));
-    checksum(services.into_iter().map(digest))
 }
 
 fn joined() -> Peer {
@@ -36,22 +29,23 @@ fn say(peer: &mut Peer, stream: u64, message: Message) -> Vec<Effect> {
     peer.on_event(SECOND, Event::Said { stream, message })
 }
 
-fn upsert(peer: &mut Peer, stream: u64, service: &ExportedService) -> Vec<Effect> {
-    say(peer, stream, Message::Upsert(Arc::new(service.clone())))
+fn edit(upserts: &[ExportedService], removed: &[&str]) -> Message {
+    let upserts = upserts.iter().cloned().map(Arc::new).collect();
+    Message::Commit {
+        upserts,
+        removed: removed.iter().map(|name| ObjectRef::new("shop", *name)).collect(),
+    }
 }
 
-fn commit(peer: &mut Peer, stream: u64, all: &[ExportedService]) -> Vec<Effect> {
-    say(peer, stream, Message::Commit { checksum: sum(all) })
+fn commit(peer: &mut Peer, stream: u64, upserts: &[ExportedService], removed: &[&str]) -> Vec<Effect> {
+    say(peer, stream, edit(upserts, removed))
 }
 
 /// A peer with a stream number 1 that has exported `all`.
 fn synced(all: &[ExportedService]) -> Peer {
     let mut peer = joined();
     open(&mut peer, 1, false);
-    for service in all {
-        upsert(&mut peer, 1, service);
-    }
-    commit(&mut peer, 1, all);
+    commit(&mut peer, 1, all, &[]);
     peer
 }
 
@@ -62,64 +56,67 @@ fn names(peer: &Peer) -> Vec<String> {
 #[test]
 fn e3_nothing_is_in_force_before_the_first_whole_snapshot() {
     let mut peer = joined();
-    let (a, b) = (service("a", 80), service("b", 80));
+    assert!(!peer.may_resume());
     assert_eq!(open(&mut peer, 1, false), []);
-    assert_eq!(upsert(&mut peer, 1, &a), []);
-    assert_eq!(upsert(&mut peer, 1, &b), []);
+    assert_eq!(say(&mut peer, 1, Message::Heartbeat { agrees: true }), []);
     assert_eq!(names(&peer), Vec::<String>::new());
-    let effects = commit(&mut peer, 1, &[a.clone(), b.clone()]);
-    assert_eq!(effects, [Effect::Snapshot(vec![Arc::new(a), Arc::new(b)])]);
+    let effects = commit(&mut peer, 1, &[service("a", 80), service("b", 80)], &[]);
+    let all = vec![Arc::new(service("a", 80)), Arc::new(service("b", 80))];
+    assert_eq!(effects, [Effect::Snapshot(all)]);
+    assert!(peer.may_resume());
 }
 
 #[test]
-fn edits_are_in_force_together_or_not_at_all() {
-    let mut peer = synced(&[service("a", 80), service("b", 80)]);
-    assert_eq!(upsert(&mut peer, 1, &service("a", 81)), []);
-    assert_eq!(say(&mut peer, 1, Message::Remove(ObjectRef::new("shop", "b"))), []);
-    assert_eq!(upsert(&mut peer, 1, &service("c", 81)), []);
-    assert_eq!(names(&peer), ["a:80", "b:80"]);
-    let effects = commit(&mut peer, 1, &[service("a", 81), service("c", 81)]);
+fn a_commit_is_one_edit() {
+    let mut peer = synced(&[service("a", 80), service("b", 80), service("same", 80)]);
+    let effects =
+        commit(&mut peer, 1, &[service("a", 81), service("c", 81), service("same", 80)], &["b", "x"]);
     let upserts = vec![Arc::new(service("a", 81)), Arc::new(service("c", 81))];
     assert_eq!(effects, [Effect::Exports { upserts, removed: vec![ObjectRef::new("shop", "b")] }]);
-    assert_eq!(
-        commit(&mut peer, 1, &[service("a", 81), service("c", 81)]),
-        [],
-        "nothing new, nothing said"
-    );
+    assert_eq!(commit(&mut peer, 1, &[service("c", 81)], &["b"]), [], "nothing new, nothing said");
+    assert_eq!(names(&peer), ["a:81", "c:81", "same:80"]);
 }
 
 #[test]
-fn a_stream_that_breaks_off_halfway_leaves_what_was() {
-    let mut peer = synced(&[service("a", 80)]);
-    upsert(&mut peer, 1, &service("a", 81));
-    peer.on_event(SECOND, Event::Closed { stream: 1 });
-    assert_eq!(names(&peer), ["a:80"]);
-    // The next one begins anew and takes nothing over from the half edit.
-    open(&mut peer, 2, true);
-    assert_eq!(commit(&mut peer, 2, &[service("a", 80)]), []);
-}
-
-#[test]
-fn a_wrong_checksum_keeps_what_was_and_asks_for_everything() {
-    let mut peer = synced(&[service("a", 80)]);
-    assert!(peer.may_resume());
-    upsert(&mut peer, 1, &service("b", 80));
-    let effects = commit(&mut peer, 1, &[service("a", 80), service("b", 81)]);
-    assert_eq!(effects, [Effect::Close { stream: 1, why: Close::Checksum }]);
-    assert_eq!((names(&peer), peer.may_resume()), (vec!["a:80".into()], false));
+fn a_stream_that_tells_everything_replaces_what_was() {
+    let mut peer = synced(&[service("a", 80), service("b", 80)]);
     open(&mut peer, 2, false);
-    upsert(&mut peer, 2, &service("b", 81));
-    commit(&mut peer, 2, &[service("b", 81)]);
-    assert_eq!((names(&peer), peer.may_resume()), (vec!["b:81".into()], true));
+    assert_eq!(names(&peer), ["a:80", "b:80"], "until it has told it");
+    let effects = commit(&mut peer, 2, &[service("b", 80), service("c", 80)], &[]);
+    let upserts = vec![Arc::new(service("c", 80))];
+    assert_eq!(effects, [Effect::Exports { upserts, removed: vec![ObjectRef::new("shop", "a")] }]);
+    commit(&mut peer, 2, &[service("d", 80)], &[]);
+    assert_eq!(names(&peer), ["b:80", "c:80", "d:80"], "from then on it tells edits");
 }
 
 #[test]
-fn a_heartbeat_with_another_checksum_asks_for_everything() {
+fn a_stream_that_is_resumed_tells_edits() {
     let mut peer = synced(&[service("a", 80)]);
-    let right = Message::Heartbeat { checksum: sum(&[service("a", 80)]) };
-    assert_eq!(say(&mut peer, 1, right), []);
-    let wrong = Message::Heartbeat { checksum: sum(&[]) };
-    assert_eq!(say(&mut peer, 1, wrong), [Effect::Close { stream: 1, why: Close::Checksum }]);
+    peer.on_event(SECOND, Event::Closed { stream: 1 });
+    open(&mut peer, 2, true);
+    commit(&mut peer, 2, &[service("b", 80)], &[]);
+    assert_eq!(names(&peer), ["a:80", "b:80"]);
+}
+
+#[test]
+fn e3_edits_of_something_unknown_are_refused() {
+    let mut peer = joined();
+    assert_eq!(open(&mut peer, 1, true), [Effect::Close { stream: 1, why: Close::Resumed }]);
+    assert_eq!(commit(&mut peer, 1, &[service("a", 80)], &[]), []);
+    assert_eq!(names(&peer), Vec::<String>::new());
+}
+
+#[test]
+fn a_heartbeat_that_disagrees_asks_for_everything() {
+    let mut peer = synced(&[service("a", 80)]);
+    assert_eq!(say(&mut peer, 1, Message::Heartbeat { agrees: true }), []);
+    let effects = say(&mut peer, 1, Message::Heartbeat { agrees: false });
+    assert_eq!(effects, [Effect::Close { stream: 1, why: Close::Diverged }]);
+    assert_eq!((names(&peer), peer.may_resume()), (vec!["a:80".into()], false));
+    assert_eq!(open(&mut peer, 2, true), [Effect::Close { stream: 2, why: Close::Resumed }]);
+    open(&mut peer, 3, false);
+    commit(&mut peer, 3, &[service("b", 81)], &[]);
+    assert_eq!((names(&peer), peer.may_resume()), (vec!["b:81".into()], true));
 }
 
 #[test]
@@ -130,8 +127,7 @@ fn heartbeats_before_the_snapshot_are_no_sign_of_life() {
         if second == 0 {
             peer.on_event(now, Event::Opened { stream: 1, resumed: false });
         }
-        let message = Message::Heartbeat { checksum: sum(&[]) };
-        peer.on_event(now, Event::Said { stream: 1, message });
+        peer.on_event(now, Event::Said { stream: 1, message: Message::Heartbeat { agrees: true } });
         peer.on_event(now, Event::Reached);
     }
     assert_eq!(peer.state(), PeerState::ControlLost);
@@ -141,44 +137,38 @@ fn heartbeats_before_the_snapshot_are_no_sign_of_life() {
 fn messages_of_an_old_stream_are_ignored() {
     let mut peer = synced(&[service("a", 80)]);
     assert_eq!(open(&mut peer, 2, true), [Effect::Close { stream: 1, why: Close::Replaced }]);
-    upsert(&mut peer, 1, &service("old", 80));
-    commit(&mut peer, 1, &[service("a", 80), service("old", 80)]);
-    say(&mut peer, 1, Message::Leaving);
+    assert_eq!(commit(&mut peer, 1, &[service("old", 80)], &[]), []);
+    assert_eq!(say(&mut peer, 1, Message::Leaving), []);
     peer.on_event(SECOND, Event::Closed { stream: 1 });
-    assert_eq!(names(&peer), ["a:80"]);
-    upsert(&mut peer, 2, &service("new", 80));
-    commit(&mut peer, 2, &[service("a", 80), service("new", 80)]);
+    commit(&mut peer, 2, &[service("new", 80)], &[]);
     assert_eq!(names(&peer), ["a:80", "new:80"]);
     assert_eq!(open(&mut peer, 1, true), [Effect::Close { stream: 1, why: Close::Replaced }]);
 }
 
 #[test]
 fn h4_a_flood_ends_the_stream_and_keeps_what_was() {
-    let mut peer = synced(&[service("a", 80)]);
-    let mut closed = Vec::new();
-    for i in 0..=MAX_SERVICES {
-        closed.extend(upsert(&mut peer, 1, &service(&format!("s{i}"), 80)));
-    }
-    assert_eq!(closed, [Effect::Close { stream: 1, why: Close::Quota }]);
-    assert_eq!(names(&peer), ["a:80"]);
-
-    let mut peer = synced(&[service("a", 80)]);
+    let many: Vec<_> = (0..MAX_SERVICES).map(|i| service(&format!("s{i}"), 80)).collect();
     let mut large = service("large", 80);
     large.ports[0].endpoints = vec![exported_endpoint("west", "h"); 100_000];
-    assert_eq!(upsert(&mut peer, 1, &large), [Effect::Close { stream: 1, why: Close::Quota }]);
-    assert_eq!(names(&peer), ["a:80"]);
+    let mut crowd = service("crowd", 80);
+    crowd.ports[0].endpoints[0].identities = vec![gateway_of("west"); 100_000];
+    for flood in [many, vec![large], vec![crowd]] {
+        let mut peer = synced(&[service("a", 80)]);
+        let effects = commit(&mut peer, 1, &flood, &[]);
+        assert_eq!(effects, [Effect::Close { stream: 1, why: Close::Quota }]);
+        assert_eq!((names(&peer), peer.may_resume()), (vec!["a:80".into()], false));
+    }
 }
 
 #[test]
 fn replacing_and_removing_give_quota_back() {
-    let mut peer = synced(&[]);
     let mut large = service("large", 80);
     large.ports[0].endpoints = vec![exported_endpoint("west", "h"); 60_000];
-    for _ in 0..5 {
-        assert_eq!(upsert(&mut peer, 1, &large), []);
-    }
-    say(&mut peer, 1, Message::Remove(ObjectRef::new("shop", "large")));
-    assert_eq!(upsert(&mut peer, 1, &ExportedService { name: "other".into(), ..large }), []);
+    let mut peer = synced(&[large.clone()]);
+    let edited = ExportedService { created: 6, ..large.clone() };
+    commit(&mut peer, 1, &[edited], &[]);
+    commit(&mut peer, 1, &[ExportedService { name: "other".into(), ..large }], &["large"]);
+    assert_eq!(names(&peer), ["other:80"]);
 }
 
 #[test]
@@ -233,16 +223,17 @@ fn h5_a_forgotten_peer_comes_back_as_a_whole_snapshot_or_not_at_all() {
     }
     assert!(effects.contains(&Effect::Snapshot(vec![])));
     assert_eq!((names(&peer), peer.may_resume()), (vec![], false));
+    // A stream that was open all the time without a word goes on as if nothing had been.
+    let message = edit(&[service("b", 80)], &[]);
+    let effects = peer.on_event(now, Event::Said { stream: 1, message });
+    assert_eq!(effects, [Effect::Close { stream: 1, why: Close::Resumed }]);
     peer.on_event(now, Event::Opened { stream: 2, resumed: true });
-    let checksum = sum(&[service("a", 80)]);
-    let effects = peer.on_event(now, Event::Said { stream: 2, message: Message::Commit { checksum } });
-    assert!(effects.contains(&Effect::Close { stream: 2, why: Close::Checksum }));
     assert_eq!(names(&peer), Vec::<String>::new());
     peer.on_event(now, Event::Opened { stream: 3, resumed: false });
-    let message = Message::Upsert(Arc::new(service("a", 80)));
-    peer.on_event(now, Event::Said { stream: 3, message });
-    let effects = peer.on_event(now, Event::Said { stream: 3, message: Message::Commit { checksum } });
-    assert!(effects.contains(&Effect::Snapshot(vec![Arc::new(service("a", 80))])));
+    let message = edit(&[service("a", 80), service("b", 80)], &[]);
+    let effects = peer.on_event(now, Event::Said { stream: 3, message });
+    let all = vec![Arc::new(service("a", 80)), Arc::new(service("b", 80))];
+    assert!(effects.contains(&Effect::Snapshot(all)));
 }
 
 #[test]
@@ -250,8 +241,7 @@ fn a_leave_is_told_drains_and_ends() {
     let mut peer = synced(&[service("a", 80)]);
     let effects = peer.leave(SECOND, false).unwrap();
     assert_eq!(effects, [Effect::SayLeaving { stream: 1 }, Effect::Snapshot(vec![])]);
-    upsert(&mut peer, 1, &service("late", 80));
-    assert_eq!(commit(&mut peer, 1, &[service("late", 80)]), []);
+    assert_eq!(commit(&mut peer, 1, &[service("late", 80)], &[]), []);
     assert!(!peer.is_gone());
     assert_eq!(peer.on_event(SECOND + DRAIN, Event::Tick), [Effect::Gone]);
     assert!(peer.is_gone());
