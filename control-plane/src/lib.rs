@@ -6,3 +6,5 @@
 pub mod ca;
 pub mod files;
 pub mod state_dir;
+//! The running control plane: sources, run loop, publish, status, federation streams, CA, DNS and proxies as local processes.
+pub mod dns;
