@@ -4,7 +4,6 @@
 #![cfg_attr(test, allow(clippy::needless_raw_string_hashes, reason = "expect-test writes them so"))]
 
 pub mod ca;
+pub mod dns;
 pub mod files;
 pub mod state_dir;
-//! The running control plane: sources, run loop, publish, status, federation streams, CA, DNS and proxies as local processes.
-pub mod dns;
