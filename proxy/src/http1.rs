@@ -22,6 +22,10 @@ mod request;
 mod response;
 mod scan;
 mod section;
+mod trailers;
+
+pub(crate) use forward::append_field;
+pub(crate) use trailers::TrailerSection;
 
 pub use body::{BodyDecoder, Piece};
 pub use chunk::{write_chunk, write_chunk_size, write_end, write_trailer};

@@ -5,9 +5,10 @@
 
 use memchr::memchr;
 
-use super::fields::{Fields, FieldsView};
+use super::fields::FieldsView;
 use super::name::{Known, allowed_in_trailer};
 use super::scan::{Line, field_line};
+use super::trailers::TrailerSection;
 use super::{BodyError, BodyLimits, HeadError};
 
 /// The kind of a run of bytes.
@@ -47,17 +48,14 @@ pub(super) struct Chunked {
     trailers: Option<Box<Trailers>>,
 }
 
-/// A trailer section.
+/// A trailer section that is being read.
 #[derive(Debug, Default)]
 struct Trailers {
-    /// As received.
-    raw: Vec<u8>,
-    /// Where the line that is not complete begins.
-    line: usize,
-    seen: usize,
-    /// Lines that may be passed on, then the empty line.
-    kept: Vec<u8>,
-    fields: Fields,
+    /// The line that is not complete.
+    line: Vec<u8>,
+    /// Bytes of the whole section.
+    size: usize,
+    section: TrailerSection,
 }
 
 impl Chunked {
@@ -71,11 +69,11 @@ impl Chunked {
 
     pub(super) fn trailers(&self) -> Option<FieldsView<'_>> {
         let trailers = self.trailers.as_ref().filter(|_| self.is_done())?;
-        Some(trailers.fields.view(&trailers.kept))
+        Some(trailers.section.view())
     }
 
     pub(super) fn trailer_section(&self) -> &[u8] {
-        self.trailers.as_ref().map(|trailers| trailers.kept.as_slice()).unwrap_or_default()
+        self.trailers.as_ref().map(|trailers| trailers.section.text()).unwrap_or_default()
     }
 
     /// Takes a run of bytes of one kind from the front of `input`, which is not empty.
@@ -175,11 +173,12 @@ impl Chunked {
         let trailers = self.trailers.get_or_insert_default();
         let end = memchr(b'\n', input).map(|at| at + 1);
         let taken = end.unwrap_or(input.len());
-        if trailers.raw.len() + taken > self.limits.trailers {
+        trailers.size += taken;
+        if trailers.size > self.limits.trailers {
             return Err(BodyError::TrailerTooLarge);
         }
-        trailers.raw.extend(input.iter().take(taken));
-        if end.is_some() && trailers.line_is_last(self.limits.trailer_fields)? {
+        trailers.line.extend(input.iter().take(taken));
+        if end.is_some() && trailers.line_is_last(&self.limits)? {
             self.at = At::Done;
         }
         Ok((taken, Part::Skip))
@@ -188,30 +187,20 @@ impl Chunked {
 
 impl Trailers {
     /// Reads the line that was just completed; true when it is the empty one.
-    fn line_is_last(&mut self, most: usize) -> Result<bool, BodyError> {
-        let line = self.raw.get(self.line..).unwrap_or_default();
-        let field = match field_line(line).map_err(BodyError::Trailer)? {
+    fn line_is_last(&mut self, limits: &BodyLimits) -> Result<bool, BodyError> {
+        match field_line(&self.line).map_err(BodyError::Trailer)? {
             Line::Empty => {
-                self.kept.extend(b"\r\n");
+                self.section.end();
                 return Ok(true);
             }
             // A line feed is there, so what is partial has none where it should be.
             Line::Partial => return Err(BodyError::Trailer(HeadError::LineEnd)),
-            Line::Field { name, value, end } => (name, value, end),
-        };
-        let (name_len, value, end) = field;
-        self.seen += 1;
-        if self.seen > most {
-            return Err(BodyError::TrailerTooLarge);
+            Line::Field { name, value, .. } => {
+                let part = |from, to| self.line.get(from..to).unwrap_or_default();
+                self.section.push(part(0, name), part(value.0, value.1), limits)?;
+            }
         }
-        let name = line.get(..name_len).unwrap_or_default();
-        let known = Known::of(name);
-        if allowed_in_trailer(known, name) {
-            let at = self.kept.len();
-            self.kept.extend(line);
-            self.fields.push(at, known, name_len, (at + value.0, at + value.1), at + end);
-        }
-        self.line = self.raw.len();
+        self.line.clear();
         Ok(false)
     }
 }
@@ -251,6 +240,6 @@ pub fn write_trailer(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
         && super::scan::is_value(value)
         && allowed_in_trailer(Known::of(name), name);
     if allowed {
-        super::forward::write_field(name, value, out);
+        super::forward::append_field(name, value, out);
     }
 }

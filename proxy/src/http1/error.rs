@@ -59,6 +59,12 @@ pub enum HeadError {
     /// A `Host`, or the authority of a target, that is no host with an optional port.
     #[error("the host is malformed")]
     HostInvalid,
+    /// An HTTP/2 request whose `:authority` and `host` differ (RFC 9113, section 8.3.1).
+    #[error("the authority and the Host field differ")]
+    HostConflict,
+    /// A field about a connection in an HTTP/2 message (RFC 9113, section 8.2.2).
+    #[error("an HTTP/2 message has a field about an HTTP/1.1 connection")]
+    ConnectionField,
     /// A `Content-Length` that is no decimal number without leading zeros, or does not fit.
     #[error("the Content-Length field is malformed")]
     LengthInvalid,

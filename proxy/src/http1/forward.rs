@@ -230,7 +230,7 @@ impl Edits {
 
     fn append(&mut self, name: FieldName<'_>, value: &[u8]) {
         let from = self.text.len();
-        write_field(name.text(), value, &mut self.text);
+        append_field(name.text(), value, &mut self.text);
         self.added.push(Added {
             known: name.known(),
             name_len: offset(name.text().len()),
@@ -299,7 +299,7 @@ impl Added {
 }
 
 /// Appends `name: value` as a line. Neither is checked.
-pub(super) fn write_field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn append_field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     out.reserve(name.len() + value.len() + 4);
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");

@@ -28,6 +28,7 @@ pub(super) struct RequestLine {
     pub(super) at: u32,
     pub(super) method: Method,
     pub(super) method_len: u32,
+    pub(super) target_len: u32,
     pub(super) version: Version,
     pub(super) form: TargetForm,
     /// Of an absolute or authority form.
@@ -112,6 +113,13 @@ impl<'a> Request<'a> {
     /// The version that the client speaks.
     pub fn version(self) -> Version {
         self.head.line.version
+    }
+
+    /// The target as it was sent.
+    pub fn target(self) -> &'a [u8] {
+        let line = &self.head.line;
+        let from = line.at.saturating_add(line.method_len).saturating_add(1);
+        span(self.bytes, from, from.saturating_add(line.target_len))
     }
 
     /// The form of the target.
@@ -218,6 +226,7 @@ impl Kind for RequestLine {
         let (target, version) = rest.split_at_checked(target_len).ok_or(HeadError::RequestLine)?;
         self.at = offset(at);
         self.method_len = offset(method_len);
+        self.target_len = offset(target_len);
         self.version = Version::parse(version.get(1..).unwrap_or_default(), HeadError::RequestLine)?;
         self.method = known_method(method)?;
         self.target(target, offset(at + method_len + 1))
