@@ -11,5 +11,6 @@ pub mod document;
 pub mod kinds;
 pub mod node;
 pub mod set;
+pub mod source;
 pub mod structural;
 mod yaml;

@@ -223,30 +223,6 @@ fn normalised(written: &Value, id: &ObjectId) -> Value {
     Value::Object(object)
 }
 
-/// What is wrong with the parts of `metadata` that [`Document::object`] keeps.
-pub fn metadata_errors(object: &Value) -> Vec<(String, String)> {
-    let mut errors = Vec::new();
-    for field in ["labels", "annotations"] {
-        let path = format!("metadata.{field}");
-        match object.get("metadata").and_then(|metadata| metadata.get(field)) {
-            None => {}
-            Some(Value::Object(entries)) => {
-                for (key, _) in entries.iter().filter(|(_, value)| !value.is_string()) {
-                    let message = "must be a text; put it in quotes".to_owned();
-                    errors.push((format!("{path}.{key}"), message));
-                }
-            }
-            Some(_) => errors.push((path, "must be a mapping".to_owned())),
-        }
-    }
-    let created = object.pointer("/metadata/creationTimestamp");
-    if created.is_some_and(|created| created.as_str().and_then(timestamp).is_none()) {
-        let message = "must be a time such as 2026-01-31T12:00:00Z".to_owned();
-        errors.push(("metadata.creationTimestamp".to_owned(), message));
-    }
-    errors
-}
-
 /// Seconds since 1970 of an RFC 3339 time.
 pub fn timestamp(text: &str) -> Option<i64> {
     use time::{OffsetDateTime, format_description::well_known::Rfc3339};

@@ -22,7 +22,7 @@ pub use self::held::{Record, Stored};
 use super::{
     check,
     diagnostic::{Diagnostic, Severity},
-    document::{Document, File, metadata_errors},
+    document::{Document, File},
     kinds::{FileKind, ObjectId},
 };
 
@@ -308,11 +308,7 @@ fn candidates<'a>(
 }
 
 fn errors(document: &Document, old: Option<&Value>) -> Vec<FieldError> {
-    let metadata = metadata_errors(&document.object).into_iter();
-    let mut errors: Vec<FieldError> =
-        metadata.map(|(path, message)| FieldError { path, message }).collect();
-    errors.extend(check::validate(document.kind, &document.object, old));
-    errors
+    check::validate(document.kind, &document.object, old)
 }
 
 /// The first error, with its place, for the object's status.
