@@ -13,9 +13,10 @@
 //! | a lost peer's exports are forgotten | not before `grace` of observed loss; `grace` + `tick` at most |
 //! | its tombstone | twice `grace` after that |
 //!
-//! Nothing is dropped without having been probed: the data lease ends with a probe that found nobody, and
-//! silence of reports is no evidence. Time that this process did not live through (a pause, a restart)
-//! counts for no lease. Time is monotonic and the receiver's own; a peer's clock has no say.
+//! Nothing is dropped without having been probed: for the last third of the data lease, and once more after
+//! its end, the peer is probed every `probe`; silence of reports is no evidence. Time that this process did
+//! not live through (a pause, a restart) counts for no lease. Time is monotonic and the receiver's own; a
+//! peer's clock has no say.
 
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ pub struct Timing {
     pub control: Duration,
     /// Life of the data lease.
     pub data: Duration,
-    /// How long a probe may take, and the time between two while a peer is out.
+    /// How long a probe may take, and the time between two.
     pub probe: Duration,
     /// Steady evidence that a peer needs for its first return.
     pub hold: Duration,
@@ -125,12 +126,19 @@ pub struct Lease {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Data {
-    /// In load balancing since `since`; the lease ends at `until`.
-    Live { since: Duration, until: Duration },
-    /// In load balancing still; a probe is under way that ends at `until`.
+    /// In load balancing since `since`; the lease ends at `until`, and is probed for from `probe` on.
+    Live { since: Duration, until: Duration, probe: Duration },
+    /// In load balancing still; the last probe is under way and ends at `until`.
     Doubted { since: Duration, until: Duration },
     /// Out; the next probe is due at `probe`; it has answered steadily since `answers`, last at `last`.
     Out { probe: Duration, answers: Option<(Duration, Duration)> },
+}
+
+impl Data {
+    /// A lease that begins at `now`, of a peer in load balancing since `since`.
+    fn live(since: Duration, now: Duration, timing: &Timing) -> Self {
+        Self::Live { since, until: now + timing.data, probe: now + timing.data * 2 / 3 }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -147,7 +155,7 @@ impl Lease {
             timing,
             now,
             control: Some(now + timing.control),
-            data: Data::Live { since: now, until: now + timing.data },
+            data: Data::live(now, now, &timing),
             losses: 0,
             lost: None,
             grave: Grave::None,
@@ -155,15 +163,16 @@ impl Lease {
     }
 
     /// Picks up after a restart: a lease that was live is given its whole life again, one that was not
-    /// has to prove itself. The peer is to be probed at once.
+    /// has to prove itself. It is probed at the first event.
     pub fn restored(timing: Timing, saved: Saved, now: Duration) -> Self {
         let mut lease = Self::new(timing, now);
         lease.losses = saved.losses;
         if !saved.control {
             lease.control = None;
         }
-        if !saved.data {
-            lease.data = Data::Out { probe: now, answers: None };
+        match &mut lease.data {
+            Data::Live { probe, .. } if saved.data => *probe = now,
+            data => *data = Data::Out { probe: now, answers: None },
         }
         lease.lost = saved.lost.filter(|_| lease.state() == PeerState::Lost);
         lease
@@ -216,7 +225,8 @@ impl Lease {
     /// When the next event is due at the latest.
     pub fn deadline(&self) -> Duration {
         let data = match self.data {
-            Data::Live { until, .. } | Data::Doubted { until, .. } => until,
+            Data::Doubted { until, .. } => until,
+            Data::Live { until, probe, .. } => probe.min(until),
             Data::Out { probe, .. } => probe,
         };
         let tick = self.now + self.timing.tick;
@@ -233,7 +243,9 @@ impl Lease {
         let missed = gap.saturating_sub(self.timing.tick);
         self.control = self.control.map(|_| self.now + self.timing.control);
         self.data = match self.data {
-            Data::Live { since, until } => Data::Live { since: since + missed, until: until + missed },
+            Data::Live { since, until, .. } => {
+                Data::Live { since: since + missed, until: until + missed, probe: self.now }
+            }
             Data::Doubted { since, .. } => {
                 effects.push(Effect::Probe);
                 Data::Doubted { since: since + missed, until: self.now + self.timing.probe }
@@ -244,16 +256,17 @@ impl Lease {
     }
 
     fn reached(&mut self) {
-        let until = self.now + self.timing.data;
         self.data = match self.data {
-            Data::Live { since, .. } | Data::Doubted { since, .. } => Data::Live { since, until },
+            Data::Live { since, .. } | Data::Doubted { since, .. } => {
+                Data::live(since, self.now, &self.timing)
+            }
             Data::Out { probe, answers } => {
                 let first = match answers {
                     Some((first, last)) if self.now.saturating_sub(last) <= self.steady() => first,
                     _ => self.now,
                 };
                 if self.now.saturating_sub(first) >= self.hold() {
-                    Data::Live { since: self.now, until }
+                    Data::live(self.now, self.now, &self.timing)
                 } else {
                     Data::Out { probe, answers: Some((first, self.now)) }
                 }
@@ -271,8 +284,12 @@ impl Lease {
         let now = self.now;
         self.control = self.control.filter(|until| *until > now);
         match &mut self.data {
-            Data::Live { since, until } if *until <= now => {
+            Data::Live { since, until, .. } if *until <= now => {
                 self.data = Data::Doubted { since: *since, until: now + self.timing.probe };
+                effects.push(Effect::Probe);
+            }
+            Data::Live { probe, .. } if *probe <= now => {
+                *probe = now + self.timing.probe;
                 effects.push(Effect::Probe);
             }
             Data::Doubted { since, until } if *until <= now => {

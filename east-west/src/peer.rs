@@ -108,7 +108,6 @@ impl Peer {
             peer.exports = Some(Exports::new(exports));
             effects.push(Effect::Snapshot(peer.exports().cloned().collect()));
         }
-        effects.push(Effect::Probe);
         (peer, effects)
     }
 

@@ -90,6 +90,8 @@ fn h5_an_unreachable_peer_is_out_after_its_lease_and_a_probe_though_control_live
     peer.feed(Evidence::Reached);
     peer.answers = false;
     assert_eq!(peer.until(PeerState::DataLost), 16 * SECOND);
+    let probes = peer.said.iter().filter(|(at, e)| *e == Effect::Probe && *at > SECOND).count();
+    assert_eq!(probes, 6, "it was asked for the last third, and once more");
     peer.run(36_000 * SECOND);
     assert_eq!(peer.lease.state(), PeerState::DataLost, "as long as control lives it is not forgotten");
 }
@@ -100,7 +102,7 @@ fn a_peer_that_nobody_uses_is_probed_and_kept() {
     peer.run(3600 * SECOND);
     assert_eq!(peer.lease.state(), PeerState::Connected);
     let probes = peer.said.iter().filter(|(_, e)| *e == Effect::Probe).count();
-    assert!((230..=241).contains(&probes), "{probes} probes in an hour");
+    assert!((340..=361).contains(&probes), "{probes} probes in an hour");
 }
 
 #[test]

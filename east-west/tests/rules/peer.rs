@@ -192,23 +192,20 @@ fn its_gateways_and_roots_are_what_it_says_last() {
 #[test]
 fn h5_a_restart_with_a_dead_peer_serves_at_once_what_was_in_force() {
     let saved = synced(&[service("a", 80)]).save();
-    let (peer, effects) = Peer::restored(saved.clone(), Timing::default(), Duration::ZERO);
+    let (mut peer, effects) = Peer::restored(saved.clone(), Timing::default(), Duration::ZERO);
     assert_eq!(
         effects,
-        [
-            Effect::Fact(peer.fact().clone()),
-            Effect::Snapshot(vec![Arc::new(service("a", 80))]),
-            Effect::Probe
-        ]
+        [Effect::Fact(peer.fact().clone()), Effect::Snapshot(vec![Arc::new(service("a", 80))])]
     );
     assert_eq!((peer.state(), peer.may_resume()), (PeerState::Connected, true));
     assert_eq!(peer.save(), saved);
+    assert_eq!(peer.on_event(Duration::ZERO, Event::Tick), [Effect::Probe], "it is probed at once");
 }
 
 #[test]
 fn a_restart_before_the_first_snapshot_makes_none_up() {
     let (peer, effects) = Peer::restored(joined().save(), Timing::default(), Duration::ZERO);
-    assert_eq!(effects, [Effect::Fact(peer.fact().clone()), Effect::Probe]);
+    assert_eq!(effects, [Effect::Fact(peer.fact().clone())]);
     assert!(!peer.may_resume());
 }
 
@@ -243,7 +240,7 @@ fn a_leave_is_told_drains_and_ends() {
     assert_eq!(effects, [Effect::SayLeaving { stream: 1 }, Effect::Snapshot(vec![])]);
     assert_eq!(commit(&mut peer, 1, &[service("late", 80)], &[]), []);
     assert!(!peer.is_gone());
-    assert_eq!(peer.on_event(SECOND + DRAIN, Event::Tick), [Effect::Gone]);
+    assert_eq!(peer.on_event(SECOND + DRAIN, Event::Tick).last(), Some(&Effect::Gone));
     assert!(peer.is_gone());
     assert_eq!(peer.on_event(SECOND * 99, Event::Opened { stream: 9, resumed: true }), []);
 }
@@ -252,7 +249,7 @@ fn a_leave_is_told_drains_and_ends() {
 fn whoever_is_told_of_a_leave_does_the_same() {
     let mut peer = synced(&[service("a", 80)]);
     assert_eq!(say(&mut peer, 1, Message::Leaving), [Effect::Snapshot(vec![])]);
-    assert_eq!(peer.on_event(SECOND + DRAIN, Event::Tick), [Effect::Gone]);
+    assert_eq!(peer.on_event(SECOND + DRAIN, Event::Tick).last(), Some(&Effect::Gone));
 }
 
 #[test]
