@@ -288,16 +288,12 @@ impl Lease {
                 self.data = Data::Doubted { since: *since, until: now + self.timing.probe };
                 effects.push(Effect::Probe);
             }
-            Data::Live { probe, .. } if *probe <= now => {
-                *probe = now + self.timing.probe;
-                effects.push(Effect::Probe);
-            }
             Data::Doubted { since, until } if *until <= now => {
                 let calm = now.saturating_sub(*since) >= self.timing.calm;
                 self.losses = if calm { 1 } else { self.losses.saturating_add(1) };
                 self.data = Data::Out { probe: now + self.timing.probe, answers: None };
             }
-            Data::Out { probe, .. } if *probe <= now => {
+            Data::Live { probe, .. } | Data::Out { probe, .. } if *probe <= now => {
                 *probe = now + self.timing.probe;
                 effects.push(Effect::Probe);
             }
