@@ -111,6 +111,11 @@ impl<'a> FieldsView<'a> {
         self.fields.present & known.bit() != 0
     }
 
+    /// Whether there is a field of one of these names.
+    pub(super) fn has_any_of(self, names: u128) -> bool {
+        self.fields.present & names != 0
+    }
+
     /// The first value of a known name.
     pub fn first(self, known: Known) -> Option<&'a [u8]> {
         self.all(known.into()).next()

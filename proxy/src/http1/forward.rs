@@ -6,7 +6,7 @@
 
 use super::facts::{CHUNKED, NOMINATES};
 use super::fields::{FieldView, FieldsView, offset, span};
-use super::name::{FieldName, Known, may_be_nominated};
+use super::name::{FieldName, HOP_BY_HOP, Known, may_be_nominated};
 use super::scan::{is_query, is_value};
 use super::{Request, Response, TargetForm, Version};
 
@@ -78,9 +78,15 @@ impl Edits {
         }
     }
 
-    /// Forgets earlier edits and begins those of a response.
+    /// Forgets earlier edits and begins those of a response. One that never has a body (RFC 9110, sections
+    /// 15.2 and 15.3.5) says nothing of its framing, whatever `body` is.
     pub fn begin_response(&mut self, response: Response<'_>, body: BodyCoding, option: Persistence) {
         let facts = response.head.section.facts;
+        let body = match (response.status(), body) {
+            (..200 | 204, _) => BodyCoding::Unframed,
+            (304, BodyCoding::Same) => BodyCoding::Described,
+            (_, body) => body,
+        };
         self.begin(response.fields(), facts.has(NOMINATES), facts.has(CHUNKED), body, option);
     }
 
@@ -175,23 +181,26 @@ impl Edits {
         self.text.clear();
         self.added.clear();
         self.option = option;
-        let stays_chunked = chunked && matches!(body, BodyCoding::Same | BodyCoding::Chunked);
+        let codes = body == BodyCoding::Chunked || chunked && body == BodyCoding::Same;
+        // Others may not know the coding by another case.
+        let stands = codes && fields.first(Known::TransferEncoding) == Some(b"chunked");
         let keeps_length = matches!(body, BodyCoding::Same | BodyCoding::Described);
-        self.drop_if(fields, |field| match field.known {
-            Known::TransferEncoding => !stays_chunked,
-            Known::ContentLength => !keeps_length,
-            Known::Upgrade => option != Persistence::Upgrade,
-            known => known.is_hop_by_hop(),
-        });
+        if fields.has_any_of(HOP_BY_HOP | Known::ContentLength.bit()) {
+            self.drop_if(fields, |field| match field.known {
+                Known::TransferEncoding => !stands,
+                Known::ContentLength => !keeps_length,
+                Known::Upgrade => option != Persistence::Upgrade,
+                known => known.is_hop_by_hop(),
+            });
+        }
         if nominates {
             self.drop_nominated(fields);
         }
-        match body {
-            BodyCoding::Chunked if !stays_chunked => {
-                self.append(Known::TransferEncoding.into(), b"chunked");
-            }
-            BodyCoding::Length(length) => self.append_length(length),
-            _ => {}
+        if codes && !stands {
+            self.append(Known::TransferEncoding.into(), b"chunked");
+        }
+        if let BodyCoding::Length(length) = body {
+            self.append_length(length);
         }
     }
 

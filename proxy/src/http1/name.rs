@@ -153,8 +153,8 @@ impl Known {
         self.row().2 & HOP != 0
     }
 
-    /// Whether this name's place in sets of names.
-    pub(super) fn bit(self) -> u128 {
+    /// This name's place in sets of names.
+    pub(super) const fn bit(self) -> u128 {
         1 << (self as u8)
     }
 
@@ -176,6 +176,22 @@ pub(super) fn allowed_in_trailer(known: Known, name: &[u8]) -> bool {
 
 fn is_guarded(name: &[u8]) -> bool {
     GUARDED.iter().any(|front| name.get(..front.len()).is_some_and(|n| n.eq_ignore_ascii_case(front)))
+}
+
+/// The set of all names that are about one connection.
+pub(super) const HOP_BY_HOP: u128 = hop_by_hop();
+
+#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler only")]
+const fn hop_by_hop() -> u128 {
+    let mut set = 0;
+    let mut i = 0;
+    while i < ALL.len() {
+        if ALL[i].2 & HOP != 0 {
+            set |= ALL[i].0.bit();
+        }
+        i += 1;
+    }
+    set
 }
 
 const SLOT_COUNT: usize = 1024;

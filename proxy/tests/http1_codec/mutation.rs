@@ -2,7 +2,9 @@
 //! accepts too, and what is written again means the same. Each run does the same; for a long one set
 //! `ISTHMUS_FUZZ_ITERATIONS` (and `ISTHMUS_FUZZ_SEED`).
 
-use isthmus_proxy::http1::{BodyCoding, Edits, Limits, Parse, Persistence, RequestHead, ResponseHead};
+use isthmus_proxy::http1::{
+    BodyCoding, Edits, Limits, Method, Parse, Persistence, RequestHead, ResponseHead,
+};
 
 use crate::connection::{End, read, read_fragments};
 use crate::corpus;
@@ -100,9 +102,35 @@ fn check(input: &[u8], random: &mut Random) -> bool {
         edits.write_request(head.view(input), None, &mut out).unwrap();
         same_but_hop_by_hop(head.view(input), &out);
     }
-    let mut response = ResponseHead::new(Limits::default());
-    let _ = response.parse(input);
+    check_response(input, random);
     !whole.messages.is_empty()
+}
+
+/// The same fields behind a status line: whole, and in three fragments.
+fn check_response(request: &[u8], random: &mut Random) {
+    let fields = request.windows(2).position(|pair| pair == b"\r\n").map_or(0, |at| at + 2);
+    let input = [b"HTTP/1.1 200 OK\r\n", &request[fields..]].concat();
+    let mut whole = ResponseHead::new(Limits::default());
+    let parsed = whole.parse(&input);
+    let mut head = ResponseHead::new(Limits::default());
+    let first = random.below(input.len() + 1);
+    let second = first + random.below(input.len() - first + 1);
+    let fragments = [first, second].map(|end| head.parse(&input[..end]));
+    assert_eq!(head.parse(&input), parsed);
+    assert!(fragments.iter().all(|part| matches!(part, Ok(Parse::Partial)) || *part == parsed));
+    if let Ok(Parse::Complete(_)) = parsed {
+        let view = head.view(&input);
+        assert!(view.fields().iter().eq(whole.view(&input).fields().iter()));
+        let mut edits = Edits::default();
+        edits.begin_response(view, BodyCoding::Same, Persistence::Default);
+        let mut out = Vec::new();
+        edits.write_response(view, &mut out);
+        let mut again = ResponseHead::new(Limits { head: 1 << 20, ..Limits::default() });
+        assert_eq!(again.parse(&out), Ok(Parse::Complete(out.len())));
+        let framing =
+            |response: isthmus_proxy::http1::Response<'_>| response.framing(Method::Get, false);
+        assert_eq!(framing(again.view(&out)), framing(view));
+    }
 }
 
 #[test]
