@@ -13,7 +13,7 @@ use std::{
     sync::Arc,
 };
 
-use isthmus_ir::{ObjectRef, Route};
+use isthmus_ir::{Attachment, ObjectRef, Route};
 use isthmus_world::fact::{HttpRoute, ParentRef, Service, ServicePort, ServiceScope};
 
 pub use backends::{References, references};
@@ -91,8 +91,7 @@ pub fn translate(inputs: Inputs<'_>) -> HttpRouteOutput {
         }
     }
     let references = resolver.condition();
-    let attachments: Vec<_> =
-        inputs.attachments.parents.iter().flat_map(|p| p.listeners.iter().cloned()).collect();
+    let attachments = attachments(inputs.attachments);
     let rules: Vec<_> = if attachments.is_empty() {
         Vec::new()
     } else {
@@ -101,6 +100,17 @@ pub fn translate(inputs: Inputs<'_>) -> HttpRouteOutput {
     let verdict = verdict(valid.len(), &invalid);
     let parents = inputs.attachments.parents.iter().map(|a| parent(a, &verdict, &references));
     HttpRouteOutput { backends: resolver.used_by(&rules), parents: parents.collect(), rules }
+}
+
+/// The listeners of all parents, each once.
+fn attachments(attached: &Attachments) -> Vec<Attachment> {
+    let mut all: Vec<Attachment> = Vec::new();
+    for attachment in attached.parents.iter().flat_map(|p| &p.listeners) {
+        if !all.iter().any(|a| a.listener == attachment.listener) {
+            all.push(attachment.clone());
+        }
+    }
+    all
 }
 
 /// What the rules say of the route as a whole.

@@ -29,7 +29,7 @@ pub struct Grants<'a>(pub &'a [Arc<ReferenceGrant>]);
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error(
     "{kind} {namespace}/{name} may not be referred to from namespace {from}: create a ReferenceGrant in \
-     namespace {namespace} from {source_kind} in namespace {from} to {kind}"
+     namespace {namespace}, from kind {source_kind} of namespace {from}, to kind {kind}"
 )]
 pub struct NotPermitted {
     kind: String,

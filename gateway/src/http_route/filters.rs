@@ -105,7 +105,7 @@ fn headers(field: &str, edits: &HeaderEdits) -> Result<(), Invalid> {
             return wrong(format!(": {name:?} is no name of a header field"));
         }
         if RESERVED.contains(&lower.as_str()) {
-            return wrong(format!(": {name} may not be edited here"));
+            return wrong(format!(": {name} is not edited here (a host is rewritten by URLRewrite)"));
         }
         if !seen.insert(lower) {
             return wrong(format!(": {name} is edited more than once"));
