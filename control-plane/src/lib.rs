@@ -6,4 +6,5 @@
 pub mod ca;
 pub mod dns;
 pub mod files;
+pub mod settings;
 pub mod state_dir;

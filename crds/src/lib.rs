@@ -18,8 +18,8 @@ pub use mcs::{
     SessionAffinityConfig,
 };
 pub use mesh_install::{
-    AccessLog, Cluster, Defaults, Dns, EastWestGateway, Gateways, Locality, MeshInstall,
-    MeshInstallSpec, MeshInstallStatus, Proxy, ServiceScope,
+    Cluster, Defaults, Dns, EastWestGateway, Gateways, Locality, MeshInstall, MeshInstallSpec,
+    MeshInstallStatus, Proxy, ServiceScope,
 };
 pub use mesh_peer::{MeshPeer, MeshPeerSpec, MeshPeerStatus, PeerState};
 pub use schema::{Definition, definitions};

@@ -67,7 +67,7 @@ pub struct Cluster {
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub network: Option<String>,
     /// The SPIFFE trust domain of its workloads, unique in its ClusterSet. The default is
-    /// `<id>.isthmus.internal`.
+    /// `<id>.isthmus.local`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 255), regex(pattern = r"^[a-z0-9._-]+$"))]
     pub trust_domain: Option<String>,
@@ -94,8 +94,7 @@ pub struct Locality {
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Gateways {
-    /// The gateway for other clusters. Without this it listens on the defaults as soon as the cluster
-    /// has a peer or an invitation.
+    /// The gateway for other clusters. Without this there is none, and nobody can come in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub east_west: Option<EastWestGateway>,
 }
@@ -134,19 +133,10 @@ pub struct Proxy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1024), extend("format" = "int32"))]
     pub threads: Option<u16>,
-    /// Whether each request is logged. The default is `Disabled`.
+    /// Whether each request is logged, as one JSON object a line on standard error. The default is
+    /// false.
     #[serde(default)]
-    pub access_log: AccessLog,
-}
-
-/// Whether and how requests are logged.
-#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum AccessLog {
-    /// Not at all. (It is not called `Off`, which YAML reads as false.)
-    #[default]
-    Disabled,
-    /// One JSON object a line, to the proxy's standard error.
-    Json,
+    pub access_log: bool,
 }
 
 /// Names of the ClusterSet.
@@ -160,9 +150,9 @@ pub struct Dns {
         {"rule": "isIP(self)", "message": "must be an IP address"},
     ]))]
     pub address: String,
-    /// The port, for UDP and TCP; 0 turns DNS off. Without this, 15053 is used when it is free.
+    /// The port, for UDP and TCP. Without this no names are answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0, max = 65535), extend("format" = "int32"))]
+    #[schemars(range(min = 1, max = 65535), extend("format" = "int32"))]
     pub port: Option<u16>,
 }
 

@@ -188,13 +188,13 @@ mod tests {
         check(
             &json!({}),
             &expect![[
-                r#"{"cluster":{"id":"local","locality":{}},"defaults":{"serviceScope":"Cluster"},"dns":{"address":"127.0.0.1"},"gateways":{},"proxy":{"accessLog":"Disabled"}}"#
+                r#"{"cluster":{"id":"local","locality":{}},"defaults":{"serviceScope":"Cluster"},"dns":{"address":"127.0.0.1"},"gateways":{},"proxy":{"accessLog":false}}"#
             ]],
         );
         check(
             &json!({"gateways": {"eastWest": {"port": 1}}}),
             &expect![[
-                r#"{"cluster":{"id":"local","locality":{}},"defaults":{"serviceScope":"Cluster"},"dns":{"address":"127.0.0.1"},"gateways":{"eastWest":{"address":"127.0.0.1","port":1}},"proxy":{"accessLog":"Disabled"}}"#
+                r#"{"cluster":{"id":"local","locality":{}},"defaults":{"serviceScope":"Cluster"},"dns":{"address":"127.0.0.1"},"gateways":{"eastWest":{"address":"127.0.0.1","port":1}},"proxy":{"accessLog":false}}"#
             ]],
         );
     }
@@ -205,7 +205,7 @@ mod tests {
             &json!({
                 "cluster": {"id": "East_1", "network": 7, "zone": "a"},
                 "gateways": {"eastWest": {"port": 70000, "advertise": "x"}},
-                "proxy": {"threads": 0, "accessLog": false},
+                "proxy": {"threads": 0, "accessLog": "no"},
                 "defaults": {"serviceScope": "World"},
                 "dns": [],
             }),
@@ -217,7 +217,7 @@ mod tests {
                 spec.dns must be a mapping but is a list
                 spec.gateways.eastWest.advertise must be a list but is a text
                 spec.gateways.eastWest.port is greater than 65535
-                spec.proxy.accessLog must be a text (put it in quotes) but is a boolean
+                spec.proxy.accessLog must be a boolean but is a text
                 spec.proxy.threads is less than 1"#]],
         );
         check(&json!(null), &expect!["spec must not be null"]);

@@ -1,0 +1,234 @@
+//! From a MeshInstall to settings, with defaults that work on one machine.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
+
+use isthmus_crds::MeshInstallSpec;
+use isthmus_ir::{InvalidIdentity, SpiffeId, TrustDomain};
+use isthmus_world::fact::{MeshSettings, ServiceScope};
+use serde_json::Value;
+
+/// What a cluster is to be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// `spec.cluster.id`.
+    pub cluster: Arc<str>,
+    /// `spec.cluster.trustDomain`.
+    pub trust_domain: TrustDomain,
+    /// `spec.cluster.network`.
+    pub network: Arc<str>,
+    /// `spec.cluster.locality.zone`.
+    pub zone: Option<Arc<str>>,
+    /// Where the east-west gateway listens.
+    pub east_west: Option<SocketAddr>,
+    /// Where peers are told that it is.
+    pub advertise: Vec<SocketAddr>,
+    /// Where names are answered.
+    pub dns: Option<SocketAddr>,
+    /// `spec.defaults.serviceScope`.
+    pub service_scope: ServiceScope,
+    /// `spec.proxy.threads`.
+    pub threads: Option<u16>,
+    /// `spec.proxy.accessLog`.
+    pub access_log: bool,
+}
+
+/// A MeshInstall that its schema allows and that nevertheless makes no sense.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum InvalidInstall {
+    /// A field holds no IP address, or no address with a port.
+    #[error("{field} {text:?} is not {what}")]
+    Address {
+        /// The field.
+        field: &'static str,
+        /// What it holds.
+        text: String,
+        /// What it should be.
+        what: &'static str,
+    },
+    /// The trust domain is none.
+    #[error("spec.cluster.trustDomain")]
+    TrustDomain(#[from] InvalidIdentity),
+    /// It is not a MeshInstall at all.
+    #[error("the MeshInstall cannot be read: {0}")]
+    Shape(String),
+}
+
+impl Settings {
+    /// The settings that `install`, an object with its defaults filled in, declares; those of no
+    /// MeshInstall when there is none.
+    ///
+    /// # Errors
+    /// When an address or the trust domain is none.
+    pub fn of(install: Option<&Value>) -> Result<Self, InvalidInstall> {
+        let spec = install.and_then(|install| install.get("spec"));
+        let spec: MeshInstallSpec = match spec {
+            Some(spec) => {
+                serde_json::from_value(spec.clone()).map_err(|e| InvalidInstall::Shape(e.to_string()))?
+            }
+            None => MeshInstallSpec::default(),
+        };
+        let cluster = &spec.cluster;
+        let trust_domain = match &cluster.trust_domain {
+            Some(domain) => domain.parse()?,
+            None => format!("{}.isthmus.local", cluster.id).parse()?,
+        };
+        let east_west = spec.gateways.east_west.as_ref();
+        let listen = east_west
+            .map(|gateway| ip("spec.gateways.eastWest.address", &gateway.address))
+            .transpose()?
+            .zip(east_west.map(|gateway| gateway.port))
+            .map(SocketAddr::from);
+        let advertise: Vec<SocketAddr> = east_west
+            .into_iter()
+            .flat_map(|gateway| &gateway.advertise)
+            .map(|text| socket("spec.gateways.eastWest.advertise", text))
+            .collect::<Result<_, _>>()?;
+        let dns = ip("spec.dns.address", &spec.dns.address)?;
+        Ok(Self {
+            cluster: cluster.id.as_str().into(),
+            trust_domain,
+            network: cluster.network.as_deref().unwrap_or(&cluster.id).into(),
+            zone: cluster.locality.zone.as_deref().map(Into::into),
+            advertise: if advertise.is_empty() { listen.into_iter().collect() } else { advertise },
+            east_west: listen,
+            dns: spec.dns.port.map(|port| SocketAddr::new(dns, port)),
+            service_scope: match spec.defaults.service_scope {
+                isthmus_crds::ServiceScope::Cluster => ServiceScope::Cluster,
+                isthmus_crds::ServiceScope::ClusterSet => ServiceScope::ClusterSet,
+            },
+            threads: spec.proxy.threads,
+            access_log: spec.proxy.access_log,
+        })
+    }
+
+    /// What the World is told, `federation` being where this process takes peers' control planes.
+    pub fn mesh(&self, federation: Option<SocketAddr>) -> MeshSettings {
+        MeshSettings {
+            cluster: self.cluster.clone(),
+            trust_domain: self.trust_domain.clone(),
+            network: self.network.clone(),
+            zone: self.zone.clone(),
+            east_west: self.east_west.into_iter().collect(),
+            federation: federation.filter(|_| self.east_west.is_some()),
+            gateway_identity: self.east_west.and_then(|_| self.identity("east-west")),
+            service_scope: self.service_scope,
+            loopback_endpoints: true,
+        }
+    }
+
+    /// The identity of a part of the mesh itself.
+    pub fn identity(&self, part: &str) -> Option<SpiffeId> {
+        SpiffeId::new(&self.trust_domain, &format!("/ns/isthmus-system/sa/{part}")).ok()
+    }
+}
+
+fn ip(field: &'static str, text: &str) -> Result<IpAddr, InvalidInstall> {
+    let wrong = |_| InvalidInstall::Address { field, text: text.to_owned(), what: "an IP address" };
+    text.parse().map_err(wrong)
+}
+
+fn socket(field: &'static str, text: &str) -> Result<SocketAddr, InvalidInstall> {
+    let what = "an IP address with a port, such as 192.0.2.1:15443";
+    text.parse().map_err(|_| InvalidInstall::Address { field, text: text.to_owned(), what })
+}
+
+/// Where this machine's own parts meet.
+pub const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+    use serde_json::json;
+
+    use super::Settings;
+
+    #[test]
+    fn without_a_mesh_install_there_are_defaults() {
+        let settings = Settings::of(None).unwrap();
+        assert_eq!(Settings::of(Some(&json!({"spec": {}}))).unwrap(), settings);
+        expect![[r#"
+            Settings {
+                cluster: "local",
+                trust_domain: local.isthmus.local,
+                network: "local",
+                zone: None,
+                east_west: None,
+                advertise: [],
+                dns: None,
+                service_scope: Cluster,
+                threads: None,
+                access_log: false,
+            }
+        "#]]
+        .assert_debug_eq(&settings);
+    }
+
+    #[test]
+    fn what_is_declared_counts() {
+        let spec = json!({
+            "cluster": {"id": "east", "trustDomain": "east.example", "locality": {"zone": "a"}},
+            "gateways": {"eastWest": {"address": "::1", "port": 1, "advertise": ["192.0.2.1:2"]}},
+            "dns": {"port": 53},
+            "defaults": {"serviceScope": "ClusterSet"},
+            "proxy": {"threads": 2, "accessLog": true},
+        });
+        let settings = Settings::of(Some(&json!({ "spec": spec }))).unwrap();
+        expect![[r#"
+            Settings {
+                cluster: "east",
+                trust_domain: east.example,
+                network: "east",
+                zone: Some(
+                    "a",
+                ),
+                east_west: Some(
+                    [::1]:1,
+                ),
+                advertise: [
+                    192.0.2.1:2,
+                ],
+                dns: Some(
+                    127.0.0.1:53,
+                ),
+                service_scope: ClusterSet,
+                threads: Some(
+                    2,
+                ),
+                access_log: true,
+            }
+        "#]]
+        .assert_debug_eq(&settings);
+        expect![[r#"
+            MeshSettings {
+                cluster: "east",
+                trust_domain: east.example,
+                network: "east",
+                zone: Some(
+                    "a",
+                ),
+                east_west: [
+                    [::1]:1,
+                ],
+                federation: Some(
+                    127.0.0.1:9,
+                ),
+                gateway_identity: Some(
+                    spiffe://east.example/ns/isthmus-system/sa/east-west,
+                ),
+                service_scope: ClusterSet,
+                loopback_endpoints: true,
+            }
+        "#]]
+        .assert_debug_eq(&settings.mesh("127.0.0.1:9".parse().ok()));
+    }
+
+    #[test]
+    fn what_is_no_address_is_named() {
+        let spec = json!({"gateways": {"eastWest": {"advertise": ["192.0.2.1:99999"]}}});
+        let error = Settings::of(Some(&json!({ "spec": spec }))).unwrap_err();
+        expect![[r#"spec.gateways.eastWest.advertise "192.0.2.1:99999" is not an IP address with a port, such as 192.0.2.1:15443"#]].assert_eq(&error.to_string());
+    }
+}
