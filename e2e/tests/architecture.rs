@@ -15,14 +15,15 @@ use serde_json::Value;
 /// Direct dependencies on our own crates that each crate may have.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("ir", &[]),
+    ("identity", &["ir"]),
     ("crds", &[]),
     ("world", &["ir", "crds"]),
     ("gateway", &["ir", "world"]),
     ("east-west", &["ir", "world"]),
     ("compiler", &["ir", "world", "gateway", "east-west"]),
     ("xds", &["ir"]),
-    ("control-plane", &["ir", "crds", "world", "gateway", "east-west", "compiler", "xds"]),
-    ("proxy", &["ir", "xds"]),
+    ("control-plane", &["ir", "identity", "crds", "world", "gateway", "east-west", "compiler", "xds"]),
+    ("proxy", &["ir", "identity", "xds"]),
     ("demo", &[]),
     ("cli", &["ir", "crds", "world", "gateway", "compiler", "control-plane", "demo"]),
     ("e2e", &[]),
@@ -31,6 +32,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 /// What must not be anywhere below a crate: its decisions would depend on it.
 const FORBIDDEN: &[(&str, &[&str])] = &[
     ("ir", &["kube", "k8s-openapi", "tokio", "prost"]),
+    ("identity", &["kube", "k8s-openapi", "tokio", "prost"]),
     ("world", &["kube-client", "kube-runtime", "tokio", "prost"]),
     ("gateway", &["kube-client", "kube-runtime", "tokio", "prost"]),
     ("east-west", &["kube-client", "kube-runtime", "tokio", "prost"]),
