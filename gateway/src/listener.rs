@@ -200,10 +200,11 @@ fn kinds(listener: &fact::Listener) -> (Vec<GroupKind>, Option<Condition>) {
         .collect();
     let invalid = (!unknown.is_empty()).then(|| {
         let message = format!(
-            "allowedRoutes.kinds of listener {} names {}; protocol {} takes HTTPRoute",
+            "allowedRoutes.kinds of listener {} names {}; protocol {} takes {}",
             listener.name,
             unknown.join(", "),
-            listener.protocol
+            listener.protocol,
+            supported.first().map_or("no routes", |k| &k.kind)
         );
         Condition::not("ResolvedRefs", "InvalidRouteKinds", message)
     });
