@@ -73,12 +73,12 @@ pub enum Edit {
     Problem {
         /// The object.
         id: ObjectId,
+        /// The refused version, with the generation that it would have had.
+        object: Value,
         /// The field, when one is to blame.
         field: Option<String>,
         /// What is wrong, and where.
         message: String,
-        /// The generation that the refused version would have had.
-        generation: i64,
     },
 }
 
@@ -129,7 +129,7 @@ impl Objects {
 
     /// Everything that is remembered, to begin a new record with.
     pub fn records(&self) -> impl Iterator<Item = Record> + '_ {
-        self.held.iter().map(|(id, held)| held.record(id))
+        self.held.iter().filter_map(|(id, held)| held.record(id))
     }
 
     /// Takes a scan in.
@@ -170,10 +170,10 @@ impl Objects {
             let from = (&root.name, &file.name);
             return self.accept(id, &document.object, from, now, uid, outcome);
         }
-        if let Some(held) = self.held.get_mut(id) {
-            held.missing_since = None;
-            held.refuse(id, problem(file, document, &errors), outcome);
-        }
+        let from = (&root.name, &file.name);
+        let held = self.held.entry(id.clone()).or_insert_with(|| Held::refused(from, uid(), now.wall));
+        held.missing_since = None;
+        held.refuse(id, &document.object, problem(file, document, &errors), outcome);
         outcome.diagnostics.extend(errors.into_iter().map(|error| {
             let field = Some(error.path.as_str()).filter(|path| !path.is_empty());
             file.diagnostic(document, Severity::Error, field, error.message.clone())
@@ -194,7 +194,7 @@ impl Objects {
         }
         let held = Held::new(written.clone(), from, uid(), now.wall);
         outcome.edits.push(Edit::Upsert(id.clone(), held.object()));
-        outcome.records.push(held.record(id));
+        outcome.records.extend(held.record(id));
         self.held.insert(id.clone(), held);
     }
 

@@ -73,6 +73,11 @@ impl Held {
         }
     }
 
+    /// An object of which there has been no good version.
+    pub(super) fn refused(from: (&Arc<str>, &Arc<str>), uid: String, now: i64) -> Self {
+        Self { written: None, generation: 0, ..Self::new(Value::Null, from, uid, now) }
+    }
+
     pub(super) fn restore(stored: Stored) -> (ObjectId, Self) {
         let held = Self {
             root: stored.root,
@@ -89,10 +94,14 @@ impl Held {
         (stored.id, held)
     }
 
-    pub(super) fn record(&self, id: &ObjectId) -> Record {
+    /// What to remember of it; none when there has been no good version.
+    pub(super) fn record(&self, id: &ObjectId) -> Option<Record> {
+        if self.generation == 0 {
+            return None;
+        }
         let secret = FileKind::of(&id.group, &id.kind).is_none_or(FileKind::secret);
         let digest = || self.written.as_ref().map_or_else(|| self.digest.clone(), |w| Some(digest(w)));
-        Record::Put(Stored {
+        Some(Record::Put(Stored {
             id: id.clone(),
             root: self.root.clone(),
             file: self.file.clone(),
@@ -101,7 +110,7 @@ impl Held {
             first_seen: self.first_seen,
             written: self.written.clone().filter(|_| !secret),
             digest: secret.then(digest).flatten(),
-        })
+        }))
     }
 
     /// Takes a good version in.
@@ -129,7 +138,7 @@ impl Held {
             outcome.edits.push(Edit::Upsert(id.clone(), self.object()));
         }
         if moved || !same {
-            outcome.records.push(self.record(id));
+            outcome.records.extend(self.record(id));
         }
     }
 
@@ -137,6 +146,7 @@ impl Held {
     pub(super) fn refuse(
         &mut self,
         id: &ObjectId,
+        written: &Value,
         problem: (Option<String>, String),
         outcome: &mut Outcome,
     ) {
@@ -146,8 +156,8 @@ impl Held {
         }
         self.problem = Some(problem.clone());
         let (field, message) = problem;
-        let generation = self.generation + 1;
-        outcome.edits.push(Edit::Problem { id: id.clone(), field, message, generation });
+        let object = self.completed(written.clone(), self.generation + 1);
+        outcome.edits.push(Edit::Problem { id: id.clone(), object, field, message });
     }
 
     /// Brings the remembered version in, when nothing has yet.
@@ -160,13 +170,16 @@ impl Held {
 
     /// The object as an API server would hand it out.
     pub(super) fn object(&self) -> Value {
-        let mut object = self.written.clone().unwrap_or_default();
+        self.completed(self.written.clone().unwrap_or_default(), self.generation)
+    }
+
+    fn completed(&self, mut object: Value, generation: i64) -> Value {
         if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
             let created = metadata.get("creationTimestamp").and_then(Value::as_str).and_then(timestamp);
             let created = rfc3339(created.unwrap_or(self.first_seen));
             metadata.insert("creationTimestamp".to_owned(), json!(created));
             metadata.insert("uid".to_owned(), json!(self.uid));
-            metadata.insert("generation".to_owned(), json!(self.generation));
+            metadata.insert("generation".to_owned(), json!(generation));
         }
         object
     }

@@ -108,7 +108,8 @@ fn show(edit: &Edit) -> String {
             format!("upsert {id} {uid} generation {generation} created {created} port {ports}")
         }
         Edit::Delete(id) => format!("delete {id}"),
-        Edit::Problem { id, field, message, generation } => {
+        Edit::Problem { id, object, field, message } => {
+            let generation = &object["metadata"]["generation"];
             format!("problem {id} at generation {generation}: {field:?} {message}")
         }
     }
@@ -195,6 +196,52 @@ fn i1_a_refused_version_is_a_problem_of_its_object() {
     bench.check(&expect![
         "upsert MeshInstall mesh uid-1 generation 1 created 2023-11-14T22:13:20Z port null"
     ]);
+}
+
+#[test]
+fn i1_what_was_never_good_is_a_problem_until_it_is_gone() {
+    let mut bench = Bench::with(&[("mesh.yaml", &format!("{MESH}    id: EAST\n")), ("a.yaml", "")]);
+    bench.check(&expect![[r#"
+        problem MeshInstall mesh at generation 1: Some("spec.cluster.id") "EAST" does not match ^[a-z0-9]([-a-z0-9]*[a-z0-9])?$ (dir/mesh.yaml:6:9)
+        error: spec.cluster.id "EAST" does not match ^[a-z0-9]([-a-z0-9]*[a-z0-9])?$
+         --> dir/mesh.yaml:6:9 (MeshInstall mesh)
+          |
+        6 |     id: EAST
+          |         ^^^^"#]]);
+    bench.restart();
+    bench.check(&expect![[r#"
+        problem MeshInstall mesh at generation 1: Some("spec.cluster.id") "EAST" does not match ^[a-z0-9]([-a-z0-9]*[a-z0-9])?$ (dir/mesh.yaml:6:9)
+        error: spec.cluster.id "EAST" does not match ^[a-z0-9]([-a-z0-9]*[a-z0-9])?$
+         --> dir/mesh.yaml:6:9 (MeshInstall mesh)
+          |
+        6 |     id: EAST
+          |         ^^^^"#]]);
+    bench.write("mesh.yaml", &format!("{MESH}    id: east\n"));
+    bench.check(&expect![
+        "upsert MeshInstall mesh uid-3 generation 1 created 2023-11-14T22:13:20Z port null"
+    ]);
+    bench.write(
+        "mesh.yaml",
+        &MESH.replace("name: mesh", "name: mesh2, x: [").replace("spec", "---\nspec"),
+    );
+    bench.check(&expect![[r#"
+        error: mismatched bracket '[' closed by '}'
+         --> dir/mesh.yaml:3:28
+          |
+        3 | metadata: {name: mesh2, x: [}
+          |                            ^
+        error: apiVersion is required
+         --> dir/mesh.yaml:5:1
+          |
+        5 | spec:
+          | ^^^^"#]]);
+    let mut bench = Bench::with(&[("a.yaml", &service("a", "1")), ("b.yaml", &service("b", "x"))]);
+    bench.scan();
+    bench.remove("b.yaml");
+    bench.scan();
+    bench.pass(GRACE).check(&expect![[r#"
+        delete Service default/b
+        wake in 0ns"#]]);
 }
 
 #[test]
@@ -405,7 +452,9 @@ fn replay(edits: impl IntoIterator<Item = Edit>, objects: &mut BTreeMap<String, 
                 let was = objects.remove(&id.to_string());
                 assert!(was.is_some(), "{id} was deleted but never there");
             }
-            Edit::Problem { .. } => {}
+            Edit::Problem { id, .. } => {
+                objects.entry(id.to_string()).or_default();
+            }
         }
     }
 }
