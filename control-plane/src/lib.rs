@@ -8,3 +8,5 @@ pub mod dns;
 pub mod files;
 pub mod settings;
 pub mod state_dir;
+pub mod supervisor;
+pub mod tokens;

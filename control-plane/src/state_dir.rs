@@ -33,7 +33,7 @@ pub use journal::Journal;
 /// The longest path of a Unix socket, without its final zero.
 const SOCKET_PATH: usize = 107;
 /// Room for the longest socket name below the directory.
-const SOCKET_ROOM: usize = 32;
+const SOCKET_ROOM: usize = 24;
 
 /// Why a state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -181,7 +181,7 @@ fn private() -> OpenOptions {
 }
 
 /// Replaces the file at `path` in one step.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut fresh = path.as_os_str().to_owned();
     fresh.push(".new");
     let mut file = private().create(true).truncate(true).open(&fresh)?;
