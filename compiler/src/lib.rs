@@ -5,15 +5,37 @@
 //! [`Compiler`]. It decides nothing itself: the units' translate functions are those of `gateway` and
 //! `east-west`; here they are put in order, and kept up to date.
 
+mod count;
+mod demand;
+mod milestone;
+mod offline;
+mod pipeline;
 mod refresh;
+mod scope;
+mod stages;
+mod status;
+mod table;
+mod unit;
 
-pub use refresh::{ExportChange, ImportChange, Refresh, StatusChange};
+pub use offline::{Translation, implied_class, translate_all};
+pub use refresh::{ExportChange, Fault, ImportChange, Refresh, StatusChange};
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use isthmus_east_west::handle::HandleKey;
+use isthmus_east_west::{handle::HandleKey, import::Import, trust::Trust};
 use isthmus_ir::{Name, Resource};
-use isthmus_world::{Change, World, fact::MeshSettings};
+use isthmus_world::{Change, Kind, Reports, Touched, World, fact::ExportedService, fact::MeshSettings};
+
+use count::Attached;
+use demand::Demand;
+use milestone::Milestones;
+use pipeline::Moved;
+use scope::Scopes;
+use stages::Stages;
+use table::Table;
 
 /// Keeps what follows from a World up to date.
 ///
@@ -22,25 +44,70 @@ use isthmus_world::{Change, World, fact::MeshSettings};
 #[derive(Debug)]
 pub struct Compiler {
     world: World,
-    #[expect(dead_code, reason = "exports are not composed yet")]
     handles: Arc<HandleKey>,
+    /// What changes touched since the last refresh.
+    touched: BTreeSet<Touched>,
+    stages: Stages,
+    demand: Demand,
+    attached: Attached,
+    table: Table,
+    scopes: Scopes,
+    milestones: Milestones,
+    /// What proxies said at the last refresh, by scope.
+    heard: BTreeMap<Name, Reports>,
     revision: u64,
 }
 
 impl Compiler {
     /// A compiler that knows nothing but its cluster's settings, and what its handles are derived from.
     pub fn new(settings: MeshSettings, handles: HandleKey) -> Self {
-        Self { world: World::new(settings), handles: Arc::new(handles), revision: 0 }
+        Self {
+            world: World::new(settings),
+            handles: Arc::new(handles),
+            touched: BTreeSet::from([Touched::Settings]),
+            stages: Stages::default(),
+            demand: Demand::default(),
+            attached: Attached::default(),
+            table: Table::default(),
+            scopes: Scopes::default(),
+            milestones: Milestones::default(),
+            heard: BTreeMap::new(),
+            revision: 0,
+        }
     }
 
     /// Takes a change in. Nothing follows from it before the next [`Compiler::refresh`].
     pub fn apply(&mut self, change: Change) {
-        self.world.apply(change, &mut |_| ());
+        let Self { world, touched, .. } = self;
+        world.apply(change, &mut |what| {
+            touched.insert(what);
+        });
     }
 
     /// Brings everything up to date and answers with what became different.
     pub fn refresh(&mut self) -> Refresh {
-        Refresh { revision: self.revision, ..Refresh::default() }
+        if !self.world.complete() {
+            return Refresh { revision: self.revision, ..Refresh::default() };
+        }
+        let mut moved = Moved::default();
+        for touched in std::mem::take(&mut self.touched) {
+            self.mark(&touched, &mut moved);
+        }
+        self.derive(&mut moved);
+        self.publish(moved)
+    }
+
+    /// Looks at everything again, whatever was touched. The refresh that follows finds nothing different,
+    /// unless a change was not marked as it should be.
+    pub fn rescan(&mut self) {
+        self.stages.mark_all();
+        self.touched.insert(Touched::Settings);
+        self.touched.insert(Touched::Roots);
+        for key in Kind::ALL.into_iter().flat_map(|kind| self.world.keys(kind)) {
+            self.touched.insert(Touched::Object { key, mentions: Vec::new() });
+        }
+        let exported = self.world.peer_exported().cloned().map(Touched::PeerExport);
+        self.touched.extend(exported);
     }
 
     /// What is known.
@@ -48,14 +115,62 @@ impl Compiler {
         &self.world
     }
 
-    /// The scopes that exist, in order.
+    /// The scopes that are open, in order.
     pub fn scopes(&self) -> impl Iterator<Item = &Name> {
-        std::iter::empty()
+        self.scopes.names()
     }
 
-    /// All that a scope is told now; none when there is no such scope.
+    /// All that a scope is told now, in order of kind and name; none when there is no such scope.
     pub fn snapshot(&self, scope: &Name) -> Option<Vec<Resource>> {
-        let _ = scope;
-        None
+        Some(self.scopes.resources(scope)?.cloned().collect())
+    }
+
+    /// The refresh in which a scope last changed; none when there is no such scope.
+    pub fn scope_revision(&self, scope: &Name) -> Option<u64> {
+        self.scopes.revision(scope)
+    }
+
+    /// Every resource, in order of kind and name, whether a scope holds it or not.
+    pub fn resources(&self) -> impl Iterator<Item = &Resource> {
+        self.table.resources()
+    }
+
+    /// What this cluster exports, in order.
+    pub fn exports(&self) -> impl Iterator<Item = &Arc<ExportedService>> {
+        self.stages.exports.outputs().filter_map(|(_, export)| export.exported.as_ref())
+    }
+
+    /// Every derived ServiceImport, in order. Some may not exist ([`Import::exists`]): then they say what
+    /// of the peers' words was refused.
+    pub fn imports(&self) -> impl Iterator<Item = &Arc<Import>> {
+        self.stages.imports.outputs().map(|(_, output)| &output.import)
+    }
+
+    /// Which peers are believed, and what of them is not; none before the first refresh.
+    pub fn trust(&self) -> Option<&Trust> {
+        self.stages.trust.output(&()).map(|output| &output.trust)
+    }
+
+    /// Every status, in order of kind and object.
+    pub fn statuses(&self) -> impl Iterator<Item = StatusChange> {
+        let stages = &self.stages;
+        let classes = refresh::statuses(Kind::GatewayClass, &stages.class_statuses);
+        let gateways = refresh::statuses(Kind::Gateway, &stages.gateway_statuses);
+        let routes = refresh::statuses(Kind::HttpRoute, &stages.route_statuses);
+        let exports = refresh::statuses(Kind::ServiceExport, &stages.export_statuses);
+        classes.chain(gateways).chain(routes).chain(exports)
+    }
+
+    /// How many things are kept, indexes included; the same after everything was deleted as before
+    /// anything was added.
+    pub fn census(&self) -> usize {
+        self.world.census()
+            + self.stages.len()
+            + self.demand.len()
+            + self.attached.len()
+            + self.table.len()
+            + self.scopes.len()
+            + self.milestones.len()
+            + self.heard.len()
     }
 }

@@ -13,6 +13,7 @@ pub mod handle;
 pub mod import;
 pub mod invite;
 pub mod lease;
+pub mod listener;
 pub mod peer;
 pub mod refusal;
 pub mod subset;

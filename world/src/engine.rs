@@ -106,6 +106,16 @@ impl<U: Unit> Stage<U> {
         self.cells.range(range).filter_map(|(key, cell)| Some((key, cell.output.as_ref()?)))
     }
 
+    /// Keys of cells in `range`, with an output or without.
+    pub fn keys(&self, range: impl std::ops::RangeBounds<U::Key>) -> impl Iterator<Item = &U::Key> {
+        self.cells.range(range).map(|(key, _)| key)
+    }
+
+    /// Every fault, in order of key.
+    pub fn faults(&self) -> impl Iterator<Item = (&U::Key, &Arc<str>)> {
+        self.cells.iter().filter_map(|(key, cell)| Some((key, cell.fault.as_ref()?)))
+    }
+
     /// How many cells there are.
     pub fn len(&self) -> usize {
         self.cells.len()

@@ -44,6 +44,11 @@ impl World {
         self.gateways.fact(object)
     }
 
+    /// Every Gateway, in order.
+    pub fn gateways(&self) -> impl Iterator<Item = &Arc<Gateway>> {
+        self.gateways.facts()
+    }
+
     /// An HTTPRoute.
     pub fn http_route(&self, object: &ObjectRef) -> Option<&Arc<HttpRoute>> {
         self.routes.fact(object)
@@ -86,6 +91,13 @@ impl World {
         self.problems.get(key)
     }
 
+    /// Objects of `kind` whose newest version is not in force, in order.
+    pub fn problems_of(&self, kind: Kind) -> impl Iterator<Item = (&ObjectRef, &Arc<Problem>)> {
+        let first = ObjectKey { kind, object: ObjectRef::new("", "") };
+        let of_kind = self.problems.range(first..).take_while(move |(key, _)| key.kind == kind);
+        of_kind.map(|(key, problem)| (&key.object, problem))
+    }
+
     /// Objects of `kind` that mention `mention`, in order.
     pub fn mentioning(&self, mention: &Mention, kind: Kind) -> impl Iterator<Item = &ObjectRef> {
         self.mentions.of(mention, kind)
@@ -117,7 +129,7 @@ impl World {
         objects.into_iter().map(|object| ObjectKey { kind, object }).collect()
     }
 
-    /// Objects of `kind` in `namespace` that have a fact, in order.
+    /// Every HTTPRoute of a namespace, in order.
     pub fn routes_in(&self, namespace: &str) -> impl Iterator<Item = &ObjectRef> {
         self.routes.in_namespace(namespace).map(|(object, _)| object)
     }
@@ -141,6 +153,11 @@ impl World {
     /// Every service that some peer exports; one that several export comes several times.
     pub fn peer_exported(&self) -> impl Iterator<Item = &ObjectRef> {
         self.peers.exported()
+    }
+
+    /// Scopes that have connected proxies, in order.
+    pub fn scopes(&self) -> impl Iterator<Item = &Name> {
+        self.proxies.keys()
     }
 
     /// What the connected proxies of a scope say; none when there are none.

@@ -54,6 +54,11 @@ impl<T: Mentioning + PartialEq> Store<T> {
         self.0.keys().cloned().collect()
     }
 
+    /// Every fact, in order of object.
+    pub(super) fn facts(&self) -> impl Iterator<Item = &Arc<T>> {
+        self.0.values()
+    }
+
     pub(super) fn in_namespace(&self, namespace: &str) -> impl Iterator<Item = (&ObjectRef, &Arc<T>)> {
         let namespace = namespace.to_owned();
         let first = ObjectRef::new(namespace.clone(), "");

@@ -1,0 +1,37 @@
+//! All Gateways of accepted classes -> which of them has an address and port.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use isthmus_gateway::listener::{Taken, port_conflicts};
+use isthmus_ir::ObjectRef;
+use isthmus_world::{
+    World,
+    engine::{Stage, Unit},
+    fact::Gateway,
+};
+
+use super::Classes;
+
+/// One for all.
+#[derive(Debug)]
+pub(crate) struct Ports;
+
+impl Unit for Ports {
+    type Key = ();
+    type Inputs = Vec<Arc<Gateway>>;
+    type Output = BTreeMap<ObjectRef, Vec<Taken>>;
+    type Context<'a> = (&'a World, &'a Stage<Classes>);
+
+    fn gather((world, classes): &Self::Context<'_>, (): &()) -> Option<Self::Inputs> {
+        let accepted = |gateway: &&Arc<Gateway>| {
+            let class = classes.output(&gateway.class).and_then(|class| class.as_ref().as_ref());
+            class.is_some_and(|class| class.accepted)
+        };
+        let gateways: Vec<_> = world.gateways().filter(accepted).cloned().collect();
+        (!gateways.is_empty()).then_some(gateways)
+    }
+
+    fn translate((): &(), gateways: &Self::Inputs) -> Self::Output {
+        port_conflicts(gateways.iter().map(AsRef::as_ref))
+    }
+}
