@@ -1,0 +1,191 @@
+//! This proxy's own certificate: its key is made here and never leaves; the control plane signs.
+//!
+//! Renewed when a third of its life is over, on the monotonic clock, so that a proxy works for two thirds of
+//! it without a control plane. Key and chain are kept in the state directory, readable by their owner only.
+
+use std::{
+    convert::Infallible,
+    fs,
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use isthmus_ir::Redacted;
+use isthmus_xds::{
+    ca::{self, IssueError, Issued},
+    client::UnixSocket,
+};
+use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
+use rustls::{
+    pki_types::{CertificateDer, PrivatePkcs8KeyDer},
+    sign::CertifiedKey,
+};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::state;
+use crate::{
+    Proxy,
+    tls::{Svid, crypto_provider},
+};
+
+const FILE: &str = "svid";
+/// Between attempts that fail.
+const RETRY: Duration = Duration::from_secs(2);
+const RETRY_MOST: Duration = Duration::from_mins(1);
+/// However short a life is, it is not renewed more often.
+const RENEW_LEAST: Duration = Duration::from_secs(1);
+
+/// Why there is no new SVID.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error("the key or the signing request cannot be made")]
+    Request(#[from] rcgen::Error),
+    #[error(transparent)]
+    Issue(#[from] IssueError),
+    #[error("what was issued cannot be used")]
+    Unusable(#[from] rustls::Error),
+}
+
+/// Keeps an SVID in force, for ever.
+pub(super) async fn renew(
+    proxy: &Arc<Proxy>,
+    connect: &UnixSocket,
+    token: &Redacted<String>,
+) -> Infallible {
+    let mut wait = restore(proxy).unwrap_or_default();
+    let mut retry = RETRY;
+    loop {
+        tokio::time::sleep(wait).await;
+        wait = match request(proxy, connect, token).await {
+            Ok(life) => {
+                retry = RETRY;
+                (life / 3).max(RENEW_LEAST)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "no SVID was issued");
+                let wait = retry;
+                retry = (retry * 2).min(RETRY_MOST);
+                wait
+            }
+        };
+    }
+}
+
+/// Asks for a certificate and puts it in force; how long it lives.
+async fn request(
+    proxy: &Proxy,
+    connect: &UnixSocket,
+    token: &Redacted<String>,
+) -> Result<Duration, Failed> {
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+    let csr = CertificateParams::default().serialize_request(&key)?;
+    let issued = ca::request(connect, token, csr.der().to_vec().into()).await?;
+    let svid = svid(&issued, &key.serialize_der())?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let life = u64::try_from(issued.not_after).unwrap_or(0).saturating_sub(now);
+    keep(proxy, &issued, &key);
+    proxy.identify(svid);
+    tracing::info!(trust_domain = %issued.trust_domain, life_seconds = life, "SVID in force");
+    Ok(Duration::from_secs(life))
+}
+
+fn svid(issued: &Issued, key: &[u8]) -> Result<Svid, rustls::Error> {
+    let chain = issued.chain.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
+    certified(chain, key)
+}
+
+fn certified(chain: Vec<CertificateDer<'static>>, key: &[u8]) -> Result<Svid, rustls::Error> {
+    let key = PrivatePkcs8KeyDer::from(key.to_vec()).into();
+    Ok(Arc::new(CertifiedKey::from_der(chain, key, &crypto_provider())?))
+}
+
+/// Each part behind its length in four bytes, the key first.
+fn keep(proxy: &Proxy, issued: &Issued, key: &KeyPair) {
+    let Some(directory) = &proxy.settings().state_dir else { return };
+    let key = key.serialize_der();
+    let mut content = Vec::new();
+    for part in std::iter::once(key.as_slice()).chain(issued.chain.iter().map(|der| &der[..])) {
+        content.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
+        content.extend_from_slice(part);
+    }
+    if let Err(error) = state::write(directory, FILE, &content) {
+        tracing::warn!(%error, "the SVID cannot be kept");
+    }
+}
+
+/// Puts the kept SVID in force, if there is one that still lives; when it is to be renewed.
+fn restore(proxy: &Proxy) -> Option<Duration> {
+    let directory = proxy.settings().state_dir.as_ref()?;
+    let (svid, wait) = read(directory)?;
+    proxy.identify(svid);
+    Some(wait)
+}
+
+fn read(directory: &Path) -> Option<(Svid, Duration)> {
+    let content = fs::read(directory.join(FILE)).ok()?;
+    let mut parts = Vec::new();
+    let mut rest = content.as_slice();
+    while let Some((length, after)) = rest.split_first_chunk::<4>() {
+        let (part, after) = after.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+        parts.push(part);
+        rest = after;
+    }
+    let (key, chain) = parts.split_first()?;
+    let chain: Vec<_> = chain.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
+    let wait = renewal(chain.first()?)?;
+    Some((certified(chain, key).ok()?, wait))
+}
+
+/// The time until a third of a leaf's life is over; none when all of it is.
+fn renewal(leaf: &[u8]) -> Option<Duration> {
+    let (_, leaf) = X509Certificate::from_der(leaf).ok()?;
+    let (from, to) = (leaf.validity.not_before.timestamp(), leaf.validity.not_after.timestamp());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
+    let now = i64::try_from(now).ok()?;
+    if now >= to {
+        return None;
+    }
+    let at = from + (to - from) / 3;
+    Some(Duration::from_secs(u64::try_from(at - now).unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+    use rustls::pki_types::CertificateDer;
+
+    use super::{FILE, read, renewal, state};
+
+    #[test]
+    fn a_kept_svid_is_read_back_until_it_ends() {
+        let directory = tempfile::tempdir().unwrap();
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2100, 1, 1);
+        let leaf = params.clone().self_signed(&key).unwrap();
+        let mut content = Vec::new();
+        for part in [key.serialize_der(), leaf.der().to_vec()] {
+            content.extend_from_slice(&u32::try_from(part.len()).unwrap().to_be_bytes());
+            content.extend_from_slice(&part);
+        }
+        state::write(directory.path(), FILE, &content).unwrap();
+        let (svid, wait) = read(directory.path()).unwrap();
+        assert_eq!(svid.cert, [CertificateDer::from(leaf.der().to_vec())]);
+        assert!(wait.as_secs() > 0, "a third of its life is not over before 2046");
+        params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+        let ended = params.self_signed(&key).unwrap();
+        assert!(renewal(ended.der()).is_none());
+    }
+
+    #[test]
+    fn d18_the_file_is_its_owners_alone() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let directory = tempfile::tempdir().unwrap();
+        state::write(directory.path(), FILE, b"key").unwrap();
+        let mode = std::fs::metadata(directory.path().join(FILE)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}

@@ -1,0 +1,246 @@
+//! A running proxy: its threads, and the control task by which it is told what to serve.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use isthmus_ir::{
+    Change, Key, Name, Resource,
+    matcher::{Bind, Group},
+};
+use isthmus_xds::{client::Reporter, wire::snapshot};
+
+use crate::{
+    access_log::AccessLogger,
+    balance::Probes,
+    config::Committer,
+    drain,
+    listen::Sockets,
+    metrics,
+    runtime::{self, Message, Shared},
+    settings::Settings,
+    snapshot::Snapshot,
+    tls::Svid,
+};
+
+/// How often a port that was taken is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// A running proxy. Dropping it ends it at once; [`Proxy::drain`] ends it gracefully.
+pub struct Proxy {
+    shared: Arc<Shared>,
+    control: Arc<Mutex<Control>>,
+    threads: Vec<JoinHandle<()>>,
+    background: Option<tokio::task::JoinHandle<()>>,
+}
+
+/// What only one at a time may do.
+#[derive(Default)]
+struct Control {
+    committer: Committer,
+    sockets: Sockets,
+    /// Where listeners that are not bound are reported between commits.
+    reporter: Option<Reporter>,
+    /// Something was put in force since it was last kept.
+    changed: bool,
+    /// Something was put in force at all.
+    told: bool,
+    linked: bool,
+}
+
+/// What came of a set of changes.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Applied {
+    /// Resources that are not in force as they were told, with the reasons.
+    pub refused: Vec<(Key, String)>,
+    /// Listeners that are not bound, with the operating system's reasons.
+    pub unbound: Vec<(Name, String)>,
+}
+
+impl Proxy {
+    /// Starts the threads and serves `resources`. To be called within a tokio runtime, which runs what is
+    /// no request: probes, the access log, retries of ports.
+    ///
+    /// # Errors
+    /// When the system gives no threads.
+    pub fn start(settings: Settings, resources: Vec<Resource>) -> io::Result<(Self, Applied)> {
+        let (probes, queue) = Probes::new();
+        let log = settings.access_log.as_ref().map(|_| AccessLogger::new(settings.threads.max(1)));
+        let shared = Arc::new(Shared::new(settings, probes.clone(), log));
+        let threads = runtime::start(&shared)?;
+        let control = Arc::new(Mutex::new(Control::default()));
+        let background = tokio::spawn(background(Arc::clone(&shared), Arc::clone(&control), async {
+            queue.run(probes).await;
+        }));
+        let proxy = Self { shared, control, threads, background: Some(background) };
+        let changes = resources.into_iter().map(Change::Upsert).collect();
+        let applied = proxy.apply(changes, 0);
+        Ok((proxy, applied))
+    }
+
+    /// Puts `changes` in force, all at once, and binds listeners.
+    pub fn apply(&self, changes: Vec<Change>, revision: u64) -> Applied {
+        let mut control = self.control();
+        let current = self.shared.current.load();
+        let committed = control.committer.commit(&current, changes, revision, &self.shared.metrics);
+        drop(current);
+        let binds: Vec<Bind> = committed.snapshot.tables.groups().map(Group::bind).collect();
+        self.shared.current.swap(committed.snapshot);
+        control.sockets.follow(binds.into_iter(), self.shared.threads());
+        self.shared.tell_all(|| Message::Refresh);
+        self.shared.current.free_retired();
+        control.changed = true;
+        control.told |= revision > 0 || control.committer.resources().next().is_some();
+        Applied { refused: committed.refused, unbound: control.unbound() }
+    }
+
+    /// Shows `svid` to peers from now on.
+    pub(crate) fn identify(&self, svid: Svid) {
+        let mut control = self.control();
+        let current = self.shared.current.load();
+        let next = control.committer.identify(&current, svid);
+        self.shared.current.swap(next);
+        self.shared.tell_all(|| Message::Refresh);
+    }
+
+    /// The address that a listener is bound to.
+    pub fn address(&self, listener: &str) -> Option<SocketAddr> {
+        let control = self.control();
+        let listener = control.committer.listeners().find(|l| l.name.as_str() == listener)?;
+        let address = listener.addresses.first().copied();
+        control.sockets.address(Bind { address, port: listener.port })
+    }
+
+    /// What it was started with.
+    pub fn settings(&self) -> &Settings {
+        &self.shared.settings
+    }
+
+    /// Why it should be sent no requests, if it should not.
+    pub fn not_ready(&self) -> Option<&'static str> {
+        if self.shared.drain.has_begun() {
+            return Some("draining");
+        }
+        (!self.control().told).then_some("waiting for the control plane")
+    }
+
+    /// The counters, as Prometheus reads them.
+    pub fn metrics(&self) -> String {
+        let snapshot = self.shared.current.load();
+        let services = snapshot.services.iter().flatten().map(|service| &**service);
+        metrics::render(&self.shared.metrics, services)
+    }
+
+    /// Listeners that are not bound, with the operating system's reasons.
+    pub fn unbound(&self) -> Vec<(Name, String)> {
+        self.control().unbound()
+    }
+
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        self.shared.current.load()
+    }
+
+    /// Shows `visit` every resource in force.
+    pub(crate) fn with_resources(&self, visit: impl FnMut(&Resource)) {
+        self.control().committer.resources().for_each(visit);
+    }
+
+    /// What is in force, as it is kept on disk; none when that did not change since it was last asked.
+    pub(crate) fn changed_resources(&self) -> Option<Vec<u8>> {
+        let mut control = self.control();
+        std::mem::take(&mut control.changed).then(|| snapshot::encode(control.committer.resources()))
+    }
+
+    /// Reports listeners that are bound later, or no longer, to `reporter`.
+    pub(crate) fn report_to(&self, reporter: Reporter) {
+        self.control().reporter = Some(reporter);
+    }
+
+    /// Whether the stream to the control plane is up.
+    pub(crate) fn set_linked(&self, linked: bool) {
+        self.control().linked = linked;
+    }
+
+    /// Ends gracefully: no new connections, answers end their connections, and whatever is left at the
+    /// deadline is dropped.
+    pub async fn drain(&self) {
+        self.shared.drain.begin();
+        self.control().sockets.follow(std::iter::empty(), self.shared.threads());
+        let start = Instant::now();
+        let deadline = start + self.shared.settings.limits.drain;
+        let idle = start + drain::IDLE;
+        while self.shared.connections() > 0 && Instant::now() < deadline {
+            if Instant::now() >= idle {
+                self.shared.drain.close_idle();
+                self.shared.tell_all(|| Message::Wake);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn control(&self) -> MutexGuard<'_, Control> {
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        if let Some(background) = self.background.take() {
+            background.abort();
+        }
+        self.shared.tell_all(|| Message::Stop);
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has ended as well.
+            drop(thread.join());
+        }
+    }
+}
+
+impl Control {
+    fn unbound(&self) -> Vec<(Name, String)> {
+        let mut unbound = Vec::new();
+        for (bind, error) in self.sockets.failed() {
+            for listener in self.committer.listeners() {
+                let is_of = listener.port == bind.port
+                    && match bind.address {
+                        Some(address) => listener.addresses.contains(&address),
+                        None => listener.addresses.is_empty(),
+                    };
+                if is_of {
+                    unbound.push((listener.name.clone(), error.to_string()));
+                }
+            }
+        }
+        unbound
+    }
+}
+
+/// What goes on beside requests.
+async fn background(
+    shared: Arc<Shared>,
+    control: Arc<Mutex<Control>>,
+    probes: impl Future<Output = ()>,
+) {
+    let log = async {
+        match (&shared.log, &shared.settings.access_log) {
+            (Some(log), Some(target)) => log.write_all(target).await,
+            _ => std::future::pending().await,
+        }
+    };
+    let housekeeping = async {
+        loop {
+            tokio::time::sleep(RETRY).await;
+            shared.current.free_retired();
+            let mut control = control.lock().unwrap_or_else(PoisonError::into_inner);
+            if !shared.drain.has_begun() && control.sockets.retry(shared.threads()) {
+                let unbound = control.unbound();
+                control.reporter.iter().for_each(|reporter| reporter.unbound(unbound.clone()));
+            }
+        }
+    };
+    tokio::join!(probes, log, housekeeping);
+}
