@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use isthmus_world::fact::{GatewayClass, Problem};
 use serde_json::{Value, json};
 
-pub use gateway::{gateway, unread_gateway};
-pub use route::{http_route, unread_route};
+pub use gateway::gateway;
+pub use route::http_route;
 
 use crate::{
     Condition,

@@ -39,16 +39,11 @@ pub(super) fn fall_back(problem: &Problem, generation: i64) -> Condition {
 
 /// Gateway API, `PartiallyInvalid`: begins with "Fall Back", and says why.
 pub(super) fn fall_back_message(problem: &Problem, generation: i64) -> String {
-    let why = self::problem(problem);
-    format!("Fall Back to generation {generation}; generation {} is invalid: {why}", problem.generation)
-}
-
-/// What is wrong, and where.
-pub(super) fn problem(problem: &Problem) -> String {
-    match &problem.field {
-        Some(field) => format!("{field}: {}", problem.message),
-        None => problem.message.clone(),
-    }
+    let field = problem.field.as_deref().map(|field| format!("{field}: ")).unwrap_or_default();
+    format!(
+        "Fall Back to generation {generation}; generation {} is invalid: {field}{}",
+        problem.generation, problem.message
+    )
 }
 
 /// `RouteGroupKind`.

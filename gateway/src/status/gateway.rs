@@ -39,15 +39,6 @@ pub fn gateway(
     })
 }
 
-/// `status` of a Gateway of ours that could never be read (case F1).
-pub fn unread_gateway(problem: &Problem) -> Value {
-    let conditions = [
-        Condition::not("Accepted", "Invalid", fields::problem(problem)),
-        Condition::not("Programmed", "Invalid", "the Gateway is not accepted"),
-    ];
-    json!({ "conditions": fields::conditions(&conditions, problem.generation) })
-}
-
 /// Whether what the operating system said means that an address is not this machine's, rather than that
 /// a port is taken.
 fn is_foreign(why: &str) -> bool {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use isthmus_ir::ObjectRef;
-use isthmus_world::fact::{HttpRoute, ParentRef, Problem};
+use isthmus_world::fact::{HttpRoute, Problem};
 use serde_json::{Value, json};
 
 use super::{Progress, fields};
@@ -31,26 +31,6 @@ pub fn http_route(
         .map(|report| {
             let progress = progress.get(&report.gateway).unwrap_or(&none);
             parent(report, progress, route.meta.generation, problem)
-        })
-        .collect();
-    (!parents.is_empty()).then(|| json!({ "parents": parents }))
-}
-
-/// `status` of a route that could never be read (case F1). `parents` are those of its parentRefs that name
-/// Gateways of ours; none without any.
-pub fn unread_route(parents: &[ParentRef], problem: &Problem) -> Option<Value> {
-    let conditions = [
-        Condition::not("Accepted", "UnsupportedValue", fields::problem(problem)),
-        Condition::not(PROGRAMMED, "Invalid", "the route is not accepted"),
-    ];
-    let parents: Vec<_> = parents
-        .iter()
-        .map(|parent| {
-            json!({
-                "parentRef": fields::parent(parent),
-                "controllerName": CONTROLLER,
-                "conditions": fields::conditions(&conditions, problem.generation),
-            })
         })
         .collect();
     (!parents.is_empty()).then(|| json!({ "parents": parents }))
