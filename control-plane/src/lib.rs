@@ -7,6 +7,7 @@ pub mod ca;
 pub mod dns;
 pub mod files;
 pub mod settings;
+pub mod socket;
 pub mod state_dir;
 pub mod supervisor;
 pub mod tokens;

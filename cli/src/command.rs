@@ -1,0 +1,108 @@
+//! The commands, and what several of them have in common.
+
+mod completion;
+mod demo;
+mod explain;
+mod get;
+mod peer;
+mod translate;
+mod validate;
+
+use std::{
+    io::IsTerminal as _,
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, Parser, Subcommand};
+use isthmus_control_plane::socket::Client;
+use tokio::runtime;
+use tracing_subscriber::EnvFilter;
+
+use crate::failure::Failure;
+
+/// A service mesh that spans clusters.
+#[derive(Parser)]
+#[command(name = "isthmus", version, about, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Get(get::Get),
+    Explain(explain::Explain),
+    Translate(translate::Translate),
+    Validate(validate::Validate),
+    Peer(peer::Peer),
+    Demo(demo::Demo),
+    Completion(completion::Completion),
+}
+
+impl Arguments {
+    /// Runs the command.
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        match self.command {
+            Command::Get(command) => quiet(command.run()),
+            Command::Explain(command) => quiet(command.run()),
+            Command::Translate(command) => command.run(),
+            Command::Validate(command) => command.run(),
+            Command::Peer(command) => quiet(command.run()),
+            Command::Demo(command) => command.run(),
+            Command::Completion(command) => command.run(),
+        }
+    }
+}
+
+/// Which instance is asked.
+#[derive(Args)]
+struct Instance {
+    /// State directory of the instance.
+    #[arg(long, value_name = "DIR", env = "ISTHMUS_STATE_DIR", default_value = ".isthmus")]
+    state_dir: PathBuf,
+}
+
+impl Instance {
+    fn client(&self) -> Client {
+        Client::new(&self.state_dir)
+    }
+}
+
+/// What is read.
+#[derive(Args)]
+struct Files {
+    /// Directories or files of manifests; `-` is standard input.
+    #[arg(short, long = "file", value_name = "DIR", required = true, num_args = 1..)]
+    file: Vec<PathBuf>,
+}
+
+impl Files {
+    fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.file.iter().map(PathBuf::as_path)
+    }
+}
+
+/// Runs a command that waits for one answer, on this thread.
+fn quiet(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    log("warn");
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::internal(&error))?.block_on(command)
+}
+
+/// Runs a command that does many things at once.
+fn busy(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    log("info");
+    let runtime = runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|error| Failure::internal(&error))?.block_on(command)
+}
+
+/// Logs to standard error, `level` and worse unless `ISTHMUS_LOG` says otherwise.
+fn log(level: &str) {
+    let filter = EnvFilter::try_from_env("ISTHMUS_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    // Nobody else sets one up; if somebody had, theirs would stand.
+    let _ = log.try_init();
+}
