@@ -1,5 +1,6 @@
 //! Tests that need more than one module.
 
+mod delta;
 mod federation;
 mod harness;
 mod streams;

@@ -68,7 +68,7 @@ pub struct Subscriber {
     /// Types that the client has come to want all of since the last time.
     unlisted: BTreeSet<TypeIndex>,
     oversize: BTreeMap<ResourceId, Version>,
-    /// Names that the client has given.
+    /// Names that are subscribed to, or that the client has said that it holds.
     names: usize,
     /// The publication that `dirty` is up to date with.
     seen: Option<u64>,
@@ -90,6 +90,7 @@ struct Barrier {
 struct Sent {
     nonce: String,
     revision: u64,
+    checksum: Checksum,
 }
 
 impl Subscriber {
@@ -128,14 +129,16 @@ impl Subscriber {
         if request.type_url == self.schema.commit {
             return Ok(self.on_commit_request(&request));
         }
-        if let Some(kind) = self.schema.find(&request.type_url) {
+        if let Some(kind) = self.schema.find(&request.type_url)
+            && (request.response_nonce.is_empty() || self.interests.contains_key(&kind))
+        {
             self.subscribe(kind, request)?;
         }
         Ok(None)
     }
 
     fn on_commit_request(&mut self, request: &message::Request) -> Option<Answer> {
-        self.barrier.subscribed = true;
+        self.barrier.subscribed |= request.response_nonce.is_empty();
         let sent = self.barrier.sent.as_ref().filter(|sent| sent.nonce == request.response_nonce)?;
         let revision = sent.revision;
         self.barrier.answered = true;
@@ -240,12 +243,12 @@ impl Subscriber {
     }
 
     fn commit(&mut self, set: &Set) -> Option<message::Response> {
-        let barrier = &self.barrier;
-        let due = barrier.open || barrier.sent.as_ref().is_none_or(|s| s.revision != set.revision());
-        if !(barrier.subscribed && due) {
+        let revision = set.revision();
+        let same = |sent: &Sent| (sent.revision, sent.checksum) == (revision, self.checksum);
+        let due = self.barrier.open || !self.barrier.sent.as_ref().is_some_and(same);
+        if !(self.barrier.subscribed && due) {
             return None;
         }
-        let revision = set.revision();
         let checksum = Bytes::copy_from_slice(&self.checksum.to_bytes());
         let value = proxy::Commit { revision, checksum, note: set.note().clone() }.encode_to_vec();
         let entry = Entry { version: Version::of(&value), value: value.into() };
@@ -260,7 +263,7 @@ impl Subscriber {
         let nonce = response.nonce.clone();
         self.barrier = Barrier {
             subscribed: true,
-            sent: Some(Sent { nonce, revision }),
+            sent: Some(Sent { nonce, revision, checksum: self.checksum }),
             answered: false,
             open: false,
         };

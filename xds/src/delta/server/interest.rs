@@ -30,6 +30,19 @@ impl Interest {
         }
         dirty.extend(self.names.iter().map(|name| ResourceId { kind, name: name.clone() }));
     }
+
+    /// Wants more, and less; names that were given up.
+    fn change(&mut self, wanted: &[Name], unwanted: Vec<String>) -> Vec<Name> {
+        let all = |name: &Name| name.as_str() == WILDCARD;
+        let unwanted: Vec<Name> = unwanted.into_iter().map(Name::from).collect();
+        self.wildcard &= !unwanted.iter().any(all);
+        self.wildcard |= wanted.iter().any(all);
+        let mut given_up: Vec<Name> =
+            unwanted.into_iter().filter(|name| self.names.remove(name)).collect();
+        self.names.extend(wanted.iter().filter(|name| !all(name)).cloned());
+        given_up.retain(|name| !self.names.contains(name));
+        given_up
+    }
 }
 
 impl Subscriber {
@@ -39,18 +52,25 @@ impl Subscriber {
         request: message::Request,
     ) -> Result<(), Violation> {
         let first = !self.interests.contains_key(&kind);
-        self.interests.entry(kind).or_default();
-        let mut wanted = request.resource_names_subscribe;
         if first {
             self.hold(kind, request.initial_resource_versions)?;
-            if wanted.is_empty() {
-                wanted.push(WILDCARD.to_owned());
-            }
         }
-        for name in request.resource_names_unsubscribe {
-            self.unwant(kind, name);
+        let mut wanted: Vec<_> = request.resource_names_subscribe.into_iter().map(Name::from).collect();
+        if first && wanted.is_empty() {
+            wanted.push(WILDCARD.into());
         }
-        wanted.into_iter().try_for_each(|name| self.want(kind, name, first))
+        let interest = self.interests.entry(kind).or_default();
+        let (had_all, names) = (interest.wildcard, interest.names.len());
+        let given_up = interest.change(&wanted, request.resource_names_unsubscribe);
+        let (all, names_now) = (interest.wildcard, interest.names.len());
+        self.names -= names;
+        self.count_names(names_now)?;
+        self.give_up(kind, given_up, had_all && !all);
+        if all && !had_all {
+            self.unlisted.insert(kind);
+        }
+        self.want(kind, wanted, first);
+        Ok(())
     }
 
     /// Takes down what the client says that it holds. A version that is none of ours differs from all.
@@ -60,7 +80,7 @@ impl Subscriber {
         versions: impl IntoIterator<Item = (String, String)>,
     ) -> Result<(), Violation> {
         for (name, version) in versions {
-            self.count_name()?;
+            self.count_names(1)?;
             let id = id(kind, name);
             self.learn(&id, version.parse().unwrap_or(Version::UNKNOWN));
             self.dirty.insert(id);
@@ -68,46 +88,31 @@ impl Subscriber {
         Ok(())
     }
 
-    fn want(&mut self, kind: TypeIndex, name: String, first: bool) -> Result<(), Violation> {
-        let Some(interest) = self.interests.get_mut(&kind) else { return Ok(()) };
-        if name == WILDCARD {
-            if !interest.wildcard {
-                interest.wildcard = true;
-                self.unlisted.insert(kind);
+    /// Answers for each name, but for what the client has said in its first request that it holds.
+    fn want(&mut self, kind: TypeIndex, names: Vec<Name>, first: bool) {
+        for name in names.into_iter().filter(|name| name.as_str() != WILDCARD) {
+            let id = ResourceId { kind, name };
+            if first && self.known.contains_key(&id) {
+                self.dirty.insert(id);
+            } else {
+                self.ask(id);
             }
-            return Ok(());
         }
-        let id = id(kind, name);
-        if interest.names.insert(id.name.clone()) {
-            self.count_name()?;
-        }
-        if first && self.known.contains_key(&id) {
-            self.dirty.insert(id);
-        } else {
-            self.ask(id);
-        }
-        Ok(())
     }
 
-    fn unwant(&mut self, kind: TypeIndex, name: String) {
-        let Some(interest) = self.interests.get_mut(&kind) else { return };
-        if name == WILDCARD {
-            if interest.wildcard {
-                interest.wildcard = false;
-                self.unlisted.remove(&kind);
-                self.forget_uncovered(kind);
-            }
-            return;
-        }
-        let id = id(kind, name);
-        if interest.names.remove(&id.name) {
-            self.names -= 1;
-            if interest.wildcard {
-                // The client cannot know whether it may drop it.
+    /// Forgets what the client drops of itself. Whether it may drop a name that `*` covers it cannot know.
+    fn give_up(&mut self, kind: TypeIndex, names: Vec<Name>, all: bool) {
+        for name in names {
+            let id = ResourceId { kind, name };
+            if self.visible(&id) {
                 self.ask(id);
             } else {
                 self.drop_silently(&id);
             }
+        }
+        if all {
+            self.unlisted.remove(&kind);
+            self.forget_uncovered(kind);
         }
     }
 
@@ -134,8 +139,8 @@ impl Subscriber {
         self.asked.remove(id);
     }
 
-    fn count_name(&mut self) -> Result<(), Violation> {
-        self.names += 1;
+    fn count_names(&mut self, more: usize) -> Result<(), Violation> {
+        self.names += more;
         if self.names > self.limits.names { Err(Violation::TooManyNames) } else { Ok(()) }
     }
 }
