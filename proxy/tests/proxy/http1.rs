@@ -1,13 +1,11 @@
 //! Requests through a real proxy, in HTTP/1.1.
 
-mod support;
-
 use std::io::Write;
 
-use isthmus_ir::{Filter, HeaderEdits, PathRewrite, Redirect, Rewrite};
-use support::{
+use crate::support::{
     Backend, Running, eventually, listener, ok, resource, route, service, simple, with_filter,
 };
+use isthmus_ir::{Filter, HeaderEdits, PathRewrite, Redirect, Rewrite};
 
 #[test]
 fn a_request_reaches_its_backend_and_the_answer_its_client() {
@@ -41,9 +39,8 @@ fn pipelined_requests_are_answered_in_order() {
     });
     let running = simple(&[backend.address]);
     let mut client = running.connect();
-    let requests: String =
-        (0..5).map(|i| format!("GET /{i} HTTP/1.1\r\nhost: a.test\r\n\r\n")).collect();
-    client.send(requests);
+    let request = |i: u8| format!("GET /{i} HTTP/1.1\r\nhost: a.test\r\n\r\n");
+    client.send([0, 1, 2, 3, 4].map(request).concat());
     for i in 0..5 {
         assert_eq!(client.answer().text(), format!("/{i}"));
     }

@@ -2,7 +2,7 @@
 //!
 //! Nothing here sleeps: a test waits for bytes, or for a condition with a deadline that fails it.
 
-#![allow(dead_code, unreachable_pub, reason = "each test program uses a part of it")]
+#![allow(unreachable_pub, dead_code, reason = "tests come and go")]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
