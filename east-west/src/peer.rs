@@ -4,6 +4,9 @@
 //! its stream is to be closed and begun anew, and when it is gone. Checksums are the delta machine's, which
 //! hands over whole commits only. Does no I/O: whoever drives it opens streams, sends and probes, and feeds
 //! what happens back in.
+//!
+//! [`Peer::save`] is to be on disk before anybody is told of the effects that it comes with; else a restart
+//! takes out what was told before it.
 
 mod event;
 mod exports;
@@ -41,6 +44,8 @@ pub struct Saved {
     pub exports: Option<Vec<Arc<ExportedService>>>,
     /// Whether it has never opened a stream since it was let in.
     pub awaited: bool,
+    /// Whether it was leaving.
+    pub leaving: bool,
     /// Its leases.
     pub lease: lease::Saved,
 }
@@ -103,6 +108,7 @@ impl Peer {
         peer.lease = Lease::restored(timing, saved.lease, now);
         peer.fact.state = peer.lease.state();
         peer.awaited = saved.awaited.then_some(now + AWAIT);
+        peer.leaving = saved.leaving.then_some(now + DRAIN);
         let mut effects = vec![Effect::Fact(peer.fact.clone())];
         if let Some(exports) = saved.exports {
             peer.exports = Some(Exports::new(exports));
@@ -117,6 +123,7 @@ impl Peer {
             fact: self.fact.clone(),
             exports: self.exports.as_ref().map(|exports| exports.all().cloned().collect()),
             awaited: self.awaited.is_some(),
+            leaving: self.leaving.is_some(),
             lease: self.lease.save(),
         }
     }
@@ -144,6 +151,11 @@ impl Peer {
     /// When the next event is due at the latest.
     pub fn deadline(&self) -> Duration {
         [self.leaving, self.awaited].into_iter().flatten().fold(self.lease.deadline(), Duration::min)
+    }
+
+    /// Whether it is on its way out: it still drains, and is heard no more.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.is_some()
     }
 
     /// Whether it is no member any more.

@@ -246,6 +246,16 @@ fn a_leave_is_told_drains_and_ends() {
 }
 
 #[test]
+fn a_leave_goes_on_after_a_restart() {
+    let mut peer = synced(&[service("a", 80)]);
+    peer.leave(SECOND, false).unwrap();
+    let (mut peer, effects) = Peer::restored(peer.save(), Timing::default(), Duration::ZERO);
+    assert_eq!(effects, [Effect::Fact(peer.fact().clone())], "nothing of it is in force");
+    assert!(peer.is_leaving());
+    assert_eq!(peer.on_event(DRAIN, Event::Tick).last(), Some(&Effect::Gone));
+}
+
+#[test]
 fn whoever_is_told_of_a_leave_does_the_same() {
     let mut peer = synced(&[service("a", 80)]);
     assert_eq!(say(&mut peer, 1, Message::Leaving), [Effect::Snapshot(vec![])]);
