@@ -8,8 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use isthmus_ir::{
-    Change, Key, Name, Resource,
+    Change, Key, Name, Redacted, Resource,
     matcher::{Bind, Group},
 };
 use isthmus_xds::{client::Reporter, wire::snapshot};
@@ -24,7 +25,7 @@ use crate::{
     runtime::{self, Message, Shared},
     settings::Settings,
     snapshot::Snapshot,
-    tls::Svid,
+    tls::{self, Svid},
 };
 
 /// How often a port that was taken is tried again.
@@ -98,8 +99,18 @@ impl Proxy {
         Applied { refused: committed.refused, unbound: control.unbound() }
     }
 
+    /// Shows this SVID to peers from now on: a chain as DER, leaf first, and its key in PKCS #8.
+    ///
+    /// # Errors
+    /// When the key is not the leaf's.
+    pub fn identify(&self, chain: &[Bytes], key: &Redacted<Bytes>) -> Result<(), rustls::Error> {
+        let svid = tls::svid(chain, key.expose())?;
+        self.show(svid);
+        Ok(())
+    }
+
     /// Shows `svid` to peers from now on.
-    pub(crate) fn identify(&self, svid: Svid) {
+    pub(crate) fn show(&self, svid: Svid) {
         let mut control = self.control();
         let current = self.shared.current.load();
         let next = control.committer.identify(&current, svid);

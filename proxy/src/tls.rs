@@ -7,7 +7,7 @@ mod stream;
 mod verify;
 
 pub(crate) use hello::{Hello, read_hello, refuse_name};
-pub(crate) use mesh::{ALPN, HandleState, MeshTls, Svid};
+pub(crate) use mesh::{ALPN, HandleState, MeshTls, Svid, svid};
 pub(crate) use server::{ListenerTls, certified_key};
 pub(crate) use stream::TlsStream;
 pub(crate) use verify::{Bundles, Untrusted, anchors};

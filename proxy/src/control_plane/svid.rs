@@ -11,22 +11,19 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use bytes::Bytes;
 use isthmus_ir::Redacted;
 use isthmus_xds::{
     ca::{self, IssueError, Issued},
     client::UnixSocket,
 };
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
-use rustls::{
-    pki_types::{CertificateDer, PrivatePkcs8KeyDer},
-    sign::CertifiedKey,
-};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::state;
 use crate::{
     Proxy,
-    tls::{Svid, crypto_provider},
+    tls::{Svid, svid},
 };
 
 const FILE: &str = "svid";
@@ -81,23 +78,13 @@ async fn request(
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
     let csr = CertificateParams::default().serialize_request(&key)?;
     let issued = ca::request(connect, token, csr.der().to_vec().into()).await?;
-    let svid = svid(&issued, &key.serialize_der())?;
+    let svid = svid(&issued.chain, &key.serialize_der())?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let life = u64::try_from(issued.not_after).unwrap_or(0).saturating_sub(now);
     keep(proxy, &issued, &key);
-    proxy.identify(svid);
+    proxy.show(svid);
     tracing::info!(trust_domain = %issued.trust_domain, life_seconds = life, "SVID in force");
     Ok(Duration::from_secs(life))
-}
-
-fn svid(issued: &Issued, key: &[u8]) -> Result<Svid, rustls::Error> {
-    let chain = issued.chain.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
-    certified(chain, key)
-}
-
-fn certified(chain: Vec<CertificateDer<'static>>, key: &[u8]) -> Result<Svid, rustls::Error> {
-    let key = PrivatePkcs8KeyDer::from(key.to_vec()).into();
-    Ok(Arc::new(CertifiedKey::from_der(chain, key, &crypto_provider())?))
 }
 
 /// Each part behind its length in four bytes, the key first.
@@ -118,7 +105,7 @@ fn keep(proxy: &Proxy, issued: &Issued, key: &KeyPair) {
 fn restore(proxy: &Proxy) -> Option<Duration> {
     let directory = proxy.settings().state_dir.as_ref()?;
     let (svid, wait) = read(directory)?;
-    proxy.identify(svid);
+    proxy.show(svid);
     Some(wait)
 }
 
@@ -132,9 +119,9 @@ fn read(directory: &Path) -> Option<(Svid, Duration)> {
         rest = after;
     }
     let (key, chain) = parts.split_first()?;
-    let chain: Vec<_> = chain.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
+    let chain: Vec<Bytes> = chain.iter().map(|der| Bytes::copy_from_slice(der)).collect();
     let wait = renewal(chain.first()?)?;
-    Some((certified(chain, key).ok()?, wait))
+    Some((svid(&chain, key).ok()?, wait))
 }
 
 /// The time until a third of a leaf's life is over; none when all of it is.

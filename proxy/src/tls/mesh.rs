@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use isthmus_ir::{Handle, Reach, SpiffeId, TrustDomain};
 use rustls::{
     ClientConfig, ServerConfig,
     client::Resumption,
-    pki_types::CertificateDer,
+    pki_types::{CertificateDer, PrivatePkcs8KeyDer},
     server::{NoServerSessionStorage, ResolvesServerCert},
     sign::{CertifiedKey, SingleCertAndKey},
 };
@@ -25,6 +26,16 @@ const SESSIONS: usize = 1024;
 
 /// This proxy's own certificate with its key.
 pub(crate) type Svid = Arc<CertifiedKey>;
+
+/// The SVID with this chain, leaf first, and this key in PKCS #8.
+///
+/// # Errors
+/// When they do not belong together.
+pub(crate) fn svid(chain: &[Bytes], key: &[u8]) -> Result<Svid, rustls::Error> {
+    let chain = chain.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
+    let key = PrivatePkcs8KeyDer::from(key.to_vec()).into();
+    Ok(Arc::new(CertifiedKey::from_der(chain, key, &crypto_provider())?))
+}
 
 /// The mesh TLS of one moment. It is made anew when our SVID or any bundle changes, and with it whatever
 /// could be resumed is forgotten (cases.md D10).

@@ -274,12 +274,17 @@ impl TlsStream {
 
     /// Puts the alert that says why into what is to be sent, after an error.
     fn alert(&mut self) {
-        let Self { session, outgoing, clear, .. } = self;
+        let Self { session, incoming, outgoing, clear, .. } = self;
         for _ in 0..4 {
-            let (_, next) = match session {
-                Session::Client(s) => step(s.process_tls_records(&mut []), outgoing, clear),
-                Session::Server(s) => step(s.process_tls_records(&mut []), outgoing, clear),
+            let (used, next) = match session {
+                Session::Client(s) => {
+                    step(s.process_tls_records(incoming.filled_mut()), outgoing, clear)
+                }
+                Session::Server(s) => {
+                    step(s.process_tls_records(incoming.filled_mut()), outgoing, clear)
+                }
             };
+            incoming.consume(used);
             if !matches!(next, Ok(Step::Again)) {
                 return;
             }
@@ -287,20 +292,31 @@ impl TlsStream {
     }
 }
 
-// The two sides differ only in the type of their data, which rustls keeps to itself.
+// The two sides differ only in the type of their data, which rustls keeps to itself. It remembers places
+// in what arrived, and must always be shown all of it.
 macro_rules! with_traffic {
-    ($session:expr, |$traffic:ident| $act:expr) => {
-        match $session {
-            Session::Client(session) => match session.process_tls_records(&mut []).state {
-                Ok(ConnectionState::WriteTraffic(mut $traffic)) => Some($act),
-                _ => None,
-            },
-            Session::Server(session) => match session.process_tls_records(&mut []).state {
-                Ok(ConnectionState::WriteTraffic(mut $traffic)) => Some($act),
-                _ => None,
-            },
-        }
-    };
+    ($session:expr, $incoming:expr, |$traffic:ident| $act:expr) => {{
+        let (used, result) = match $session {
+            Session::Client(session) => {
+                let status = session.process_tls_records($incoming.filled_mut());
+                let result = match status.state {
+                    Ok(ConnectionState::WriteTraffic(mut $traffic)) => Some($act),
+                    _ => None,
+                };
+                (status.discard, result)
+            }
+            Session::Server(session) => {
+                let status = session.process_tls_records($incoming.filled_mut());
+                let result = match status.state {
+                    Ok(ConnectionState::WriteTraffic(mut $traffic)) => Some($act),
+                    _ => None,
+                };
+                (status.discard, result)
+            }
+        };
+        $incoming.consume(used);
+        result
+    }};
 }
 
 impl TlsStream {
@@ -310,8 +326,9 @@ impl TlsStream {
         let records = bytes.len() / (16 * 1024) + 1;
         let needed = bytes.len() + records * OVERHEAD;
         make_room(&mut self.outgoing, needed);
-        let room = self.outgoing.room_mut();
-        let written = with_traffic!(&mut self.session, |traffic| traffic.encrypt(bytes, room));
+        let Self { session, incoming, outgoing, .. } = self;
+        let room = outgoing.room_mut();
+        let written = with_traffic!(session, incoming, |traffic| traffic.encrypt(bytes, room));
         match written {
             Some(Ok(count)) => {
                 self.outgoing.fill(count);
@@ -327,8 +344,9 @@ impl TlsStream {
             return;
         }
         make_room(&mut self.outgoing, OVERHEAD);
-        let room = self.outgoing.room_mut();
-        let written = with_traffic!(&mut self.session, |traffic| traffic.queue_close_notify(room));
+        let Self { session, incoming, outgoing, .. } = self;
+        let room = outgoing.room_mut();
+        let written = with_traffic!(session, incoming, |traffic| traffic.queue_close_notify(room));
         if let Some(Ok(count)) = written {
             self.outgoing.fill(count);
         }

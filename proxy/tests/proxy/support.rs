@@ -2,15 +2,6 @@
 //!
 //! Nothing here sleeps: a test waits for bytes, or for a condition with a deadline that fails it.
 
-#![allow(unreachable_pub, dead_code, reason = "tests come and go")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs,
-    reason = "this is part of tests"
-)]
-
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
@@ -35,7 +26,7 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 /// A proxy with the runtime of its control task.
 pub struct Running {
     pub proxy: Option<Proxy>,
-    pub runtime: tokio::runtime::Runtime,
+    _runtime: tokio::runtime::Runtime,
     pub applied: Applied,
 }
 
@@ -52,7 +43,7 @@ impl Running {
             let _entered = runtime.enter();
             Proxy::start(settings, resources).unwrap()
         };
-        Self { proxy: Some(proxy), runtime, applied }
+        Self { proxy: Some(proxy), _runtime: runtime, applied }
     }
 
     pub fn proxy(&self) -> &Proxy {
