@@ -15,7 +15,7 @@ mod join;
 mod peer;
 mod resource;
 mod session;
-mod wire;
+pub(crate) mod wire;
 
 use std::sync::Arc;
 

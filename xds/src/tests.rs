@@ -4,3 +4,4 @@ mod delta;
 mod federation;
 mod harness;
 mod streams;
+mod wire;

@@ -80,9 +80,9 @@ pub enum Refusal {
     /// It needs what this program does not have.
     #[error("it requires the feature {0:?}, which this program does not have")]
     Feature(String),
-    /// It has fields that this program does not know.
-    #[error("it has fields that this program does not know, or is not in the order of its fields")]
-    UnknownField,
+    /// This program would have written what it understood of it in another way.
+    #[error("it has fields that this program does not know, or values that are not in their one form")]
+    NotUnderstood,
     /// A oneof, a message or an enum that must be set is not, or holds what this program does not know.
     #[error("{0} is not set, or is of a kind that this program does not know")]
     Unset(&'static str),
@@ -115,9 +115,17 @@ pub fn encode(resource: &Resource) -> Encoded {
 /// The resource `name` of `kind` from its bytes.
 ///
 /// # Errors
-/// When it is not understood to the last byte.
+/// When it is not understood to the last byte: then [`encode`] does not give the same bytes again, as
+/// encoding is deterministic.
 pub fn decode(kind: Kind, name: &Name, value: &Bytes) -> Result<Resource, Refusal> {
-    let name = name.clone();
+    let resource = read(kind, name.clone(), value)?;
+    if encode(&resource).value != *value {
+        return Err(Refusal::NotUnderstood);
+    }
+    Ok(resource)
+}
+
+fn read(kind: Kind, name: Name, value: &Bytes) -> Result<Resource, Refusal> {
     Ok(match kind {
         Kind::Listener => Resource::Listener(Arc::new(listener::decode(name, value)?)),
         Kind::Route => Resource::Route(Arc::new(route::decode(name, value)?)),

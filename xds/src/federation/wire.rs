@@ -44,11 +44,11 @@ fn index(kind: FederationKind) -> TypeIndex {
     TypeIndex(kind as u8)
 }
 
-pub(super) fn id(key: FederationKey) -> ResourceId {
+pub(crate) fn id(key: FederationKey) -> ResourceId {
     ResourceId { kind: index(key.kind), name: key.name }
 }
 
-pub(super) fn key(id: ResourceId) -> Option<FederationKey> {
+pub(crate) fn key(id: ResourceId) -> Option<FederationKey> {
     let kind = *KINDS.get(usize::from(id.kind.0))?;
     Some(FederationKey { kind, name: id.name })
 }
@@ -63,7 +63,7 @@ pub(super) fn edit(change: &FederationChange) -> (ResourceId, Option<Entry>) {
     }
 }
 
-pub(super) fn encode(resource: &FederationResource) -> Entry {
+pub(crate) fn encode(resource: &FederationResource) -> Entry {
     let value = match resource {
         FederationResource::Cluster(r) => write_cluster(r).encode_to_vec(),
         FederationResource::TrustBundle(r) => {
@@ -131,7 +131,7 @@ fn write_report(report: &ImportReport) -> proto::ImportReport {
 }
 
 /// A resource of `peer` from its bytes, or why it is not taken.
-pub(super) fn decode(
+pub(crate) fn decode(
     peer: &Hello,
     kind: TypeIndex,
     name: &Name,

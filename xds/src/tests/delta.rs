@@ -1,5 +1,6 @@
 //! The machines against naive references, over random histories.
 
+mod cost;
 mod garbage;
 mod lossy;
 mod subscriptions;

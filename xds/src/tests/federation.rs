@@ -2,6 +2,7 @@
 
 mod harness;
 mod puppet;
+mod wire;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
