@@ -115,7 +115,7 @@ fn exportable<'a>(input: &ExportInput<'a>) -> Result<&'a fact::Service, Vec<Cond
         let message = format!("Service {object} is of type ExternalName, which has nothing to export");
         return Err(fail(false, "InvalidServiceType", message));
     }
-    if input.settings.gateway_identity.is_none() {
+    if input.settings.gateway_identity.is_none() || input.settings.east_west.is_empty() {
         return Err(fail(
             true,
             "",
@@ -165,7 +165,8 @@ fn carried(service: &fact::Service) -> impl Iterator<Item = &fact::ServicePort> 
 }
 
 fn exported_port(input: &ExportInput<'_>, object: &ObjectRef, port: &fact::ServicePort) -> ExportedPort {
-    let shown: Vec<_> = exposed(input, port.port).filter(|e| e.state == EndpointState::Ready).collect();
+    let mut shown = exposed(input, port.port);
+    shown.retain(|e| e.state == EndpointState::Ready);
     let identities: Vec<_> = input.settings.gateway_identity.iter().cloned().collect();
     let as_exported = |handle: isthmus_ir::Name, zone, weight| ExportedEndpoint {
         handle: handle.as_str().into(),
@@ -173,8 +174,8 @@ fn exported_port(input: &ExportInput<'_>, object: &ObjectRef, port: &fact::Servi
         weight,
         identities: identities.clone(),
     };
-    let mut endpoints: Vec<_> = subset("", &shown, |e| &e.id, MAX_ENDPOINTS)
-        .into_iter()
+    let mut endpoints: Vec<_> = shown
+        .iter()
         .map(|e| as_exported(input.key.endpoint(object, port.port, &e.id), e.zone.clone(), e.weight))
         .collect();
     endpoints.sort_by(|a, b| a.handle.cmp(&b.handle));
@@ -192,8 +193,9 @@ fn exported_port(input: &ExportInput<'_>, object: &ObjectRef, port: &fact::Servi
 }
 
 /// Endpoints that have a handle: draining ones too, since callers learn of it later than the gateway.
-fn exposed<'a>(input: &ExportInput<'a>, port: u16) -> impl Iterator<Item = &'a Endpoint> {
-    input.endpoints.get(&port).into_iter().flat_map(|set| &set.endpoints)
+fn exposed<'a>(input: &ExportInput<'a>, port: u16) -> Vec<&'a Endpoint> {
+    let all = input.endpoints.get(&port).map_or(&[][..], |set| &set.endpoints);
+    subset("", all, |e| &e.id, MAX_ENDPOINTS)
 }
 
 fn handles(input: &ExportInput<'_>, service: &fact::Service) -> Vec<Arc<Handle>> {

@@ -118,7 +118,7 @@ impl Import {
     pub fn to_json(&self, ips: &[std::net::IpAddr]) -> Value {
         let ports: Vec<_> = self.ports.iter().map(ImportPort::to_json).collect();
         let clusters: Vec<_> = self.clusters.iter().map(|c| json!({ "cluster": &**c })).collect();
-        json!({
+        let mut object = json!({
             "apiVersion": "multicluster.x-k8s.io/v1beta1",
             "kind": "ServiceImport",
             "metadata": { "namespace": self.object.namespace, "name": self.object.name },
@@ -127,7 +127,6 @@ impl Import {
                     ImportType::ClusterSetIp => "ClusterSetIP",
                     ImportType::Headless => "Headless",
                 },
-                "ips": ips,
                 "ports": ports,
                 "sessionAffinity": match self.affinity {
                     SessionAffinity::None => "None",
@@ -143,7 +142,13 @@ impl Import {
                     "message": "the service can be used",
                 }],
             },
-        })
+        });
+        if let Some(spec) =
+            object.get_mut("spec").and_then(Value::as_object_mut).filter(|_| !ips.is_empty())
+        {
+            spec.insert("ips".into(), json!(ips));
+        }
+        object
     }
 }
 

@@ -65,18 +65,21 @@ pub fn usable(state: PeerState) -> bool {
 
 /// Why a gateway address that a peer names must not be dialled from here (case H3); none when it may.
 pub fn undialable(settings: &MeshSettings, address: SocketAddr) -> Option<&'static str> {
-    let ip = address.ip().to_canonical();
-    let ours = |own: &SocketAddr| own.ip().to_canonical() == ip && own.port() == address.port();
+    let ip = behind(address.ip());
+    let ours = |own: &SocketAddr| {
+        let same = behind(own.ip()) == ip || (own.ip().is_unspecified() && ip.is_loopback());
+        same && own.port() == address.port()
+    };
     if address.port() == 0 {
         Some("it has no port")
     } else if settings.east_west.iter().chain(&settings.federation).any(ours) {
         Some("it is an address of this cluster")
-    } else if ip.is_unspecified() {
+    } else if matches!(ip, IpAddr::V4(v4) if v4.octets().starts_with(&[0])) || ip.is_unspecified() {
         Some("it is unspecified")
     } else if ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST) {
         Some("it is no unicast address")
-    } else if is_link_local(ip) {
-        Some("it is link-local, where cloud metadata services are")
+    } else if is_metadata(ip) {
+        Some("cloud metadata services are there")
     } else if ip.is_loopback() && !settings.loopback_endpoints {
         Some("it is this machine's own loopback")
     } else {
@@ -84,12 +87,28 @@ pub fn undialable(settings: &MeshSettings, address: SocketAddr) -> Option<&'stat
     }
 }
 
-fn is_link_local(ip: IpAddr) -> bool {
-    /// The metadata service of a large cloud, which is not link-local in IPv6.
-    const METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+/// The address that is dialled in the end: an IPv4 address that is mapped into IPv6 (RFC 4291, section
+/// 2.5.5.2) or translated (RFC 6052) is itself.
+fn behind(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(v6) => match v6.segments() {
+            [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
+                IpAddr::V4(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)))
+            }
+            _ => IpAddr::V6(v6),
+        },
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+/// Whether metadata services of clouds may be there: all that is link-local, and where else they are known
+/// to be.
+fn is_metadata(ip: IpAddr) -> bool {
+    const V4: [Ipv4Addr; 2] = [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(192, 0, 0, 192)];
+    const V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
     match ip {
-        IpAddr::V4(v4) => v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_unicast_link_local() || v6 == METADATA,
+        IpAddr::V4(v4) => v4.is_link_local() || V4.contains(&v4),
+        IpAddr::V6(v6) => v6.is_unicast_link_local() || v6 == V6,
     }
 }
 

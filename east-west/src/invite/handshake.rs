@@ -90,7 +90,7 @@ pub enum JoinError {
     Own,
     /// The inviter has our cluster id, or a peer has the inviter's (case H9).
     #[error(
-        "cluster id {0:?} is taken here; every cluster of a ClusterSet needs one of its own (spec.cluster.id)"
+        "cluster id {0:?} is taken here; every cluster of a ClusterSet needs one of its own (spec.cluster.id); to join a peer anew, run `isthmus peer leave {0} --force` first"
     )]
     ClusterTaken(String),
     /// The inviter has our trust domain, or a peer has the inviter's (case H9).

@@ -3,7 +3,8 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use isthmus_east_west::import::accept::{MAX_WEIGHT, accept};
-use isthmus_world::fact::{ExportedService, PeerFact};
+use isthmus_world::fact::{ExportedEndpoint, ExportedPort, ExportedService, PeerFact};
+use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use crate::fixtures::{exported, exported_endpoint, exported_port, gateway_of, peer, settings};
 
@@ -166,4 +167,60 @@ fn impossible_ports_are_left_out_alone() {
             "peer west, service shop/cart: port 90 (Not A Label): its name is no DNS label",
         ]
     );
+}
+
+/// Anything that a peer could put into an export, sound and not.
+fn anything() -> impl Strategy<Value = ExportedService> {
+    let text = || prop_oneof!["[a-z]{1,3}", "[a-zA-Z._/\\x00-]{0,70}", Just("control".to_owned())];
+    let domain = || select(vec!["west", "east", "north"]);
+    let endpoint = (text(), vec(domain(), 0..3), any::<u32>(), option::of(text()));
+    let endpoint = endpoint.prop_map(|(handle, domains, weight, zone)| ExportedEndpoint {
+        handle: handle.into(),
+        zone: zone.map(Into::into),
+        weight,
+        identities: domains.into_iter().map(gateway_of).collect(),
+    });
+    let protocol = select(vec!["TCP", "UDP", "SCTP", ""]);
+    let port = (text(), 0..4_u16, protocol, vec(endpoint.clone(), 0..4), option::of(endpoint));
+    let port = port.prop_map(|(name, port, protocol, endpoints, fallback)| ExportedPort {
+        name,
+        port,
+        protocol: protocol.into(),
+        app_protocol: None,
+        endpoints,
+        fallback,
+    });
+    (domain(), text(), text(), any::<i64>(), vec(port, 0..4)).prop_map(
+        |(cluster, namespace, name, created, ports)| ExportedService {
+            namespace,
+            name,
+            ports,
+            ..exported(cluster, created, &[])
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    /// Invariant 7, for whatever a peer says; and what was believed once is believed again, whole.
+    #[test]
+    fn d3_whatever_is_said_nothing_foreign_is_believed(said in anything()) {
+        let (accepted, refusals) = believe(&peer("west"), &said);
+        let Some(accepted) = accepted else {
+            prop_assert!(!refusals.is_empty());
+            return Ok(());
+        };
+        prop_assert_eq!(&*accepted.cluster, "west");
+        prop_assert!(accepted.created >= 0);
+        for port in &accepted.ports {
+            for endpoint in port.endpoints.iter().chain(&port.fallback) {
+                prop_assert!(!endpoint.identities.is_empty());
+                prop_assert!(endpoint.identities.iter().all(|id| *id == gateway_of("west")));
+                prop_assert!((1..=MAX_WEIGHT).contains(&endpoint.weight));
+            }
+        }
+        let again = believe(&peer("west"), &accepted);
+        prop_assert_eq!(again, (Some(accepted), vec![]));
+    }
 }

@@ -112,8 +112,8 @@ fn a_service_without_ready_endpoints_is_exported_without_a_way_in() {
 fn large_services_are_capped_and_each_caller_sees_a_part() {
     let many: Vec<_> = (0..1100).map(|i| format!("10.0.{}.{}:8080", i / 250, i % 250)).collect();
     let many: Vec<_> = many.iter().map(String::as_str).collect();
-    let exported =
-        exported_from_east(Some(&service(&[("http", 80)])), &endpoints(80, &many)).exported.unwrap();
+    let found = exported_from_east(Some(&service(&[("http", 80)])), &endpoints(80, &many));
+    let exported = found.exported.unwrap();
     assert_eq!(exported.ports[0].endpoints.len(), MAX_ENDPOINTS);
     let (west, north) = (view(&exported, "west"), view(&exported, "north"));
     assert_eq!(west.ports[0].endpoints.len(), 64);
@@ -121,6 +121,7 @@ fn large_services_are_capped_and_each_caller_sees_a_part() {
     assert_eq!(west, view(&exported, "west"));
     assert!(west.ports[0].endpoints.is_sorted_by(|a, b| a.handle < b.handle));
     assert_eq!(west.ports[0].fallback, exported.ports[0].fallback);
+    assert_eq!(found.handles.len(), MAX_ENDPOINTS + 1, "what nobody is told of has no handle");
 }
 
 #[test]

@@ -1,13 +1,20 @@
 //! Winners, conflicts and failover among the exports of one service (KEP-1645; cases H1, H6).
 
+use std::sync::Arc;
+
 use expect_test::expect;
-use isthmus_east_west::import::{Import, conflict_condition};
+use isthmus_east_west::import::{
+    Import, ImportInput, LocalExport, PeerExport, conflict_condition, import,
+};
 use isthmus_ir::{BackendProtocol, Reach, Service};
-use isthmus_world::fact::{ExportedPort, ExportedService, ImportType, PeerState, SessionAffinity};
+use isthmus_world::fact::{
+    ExportedPort, ExportedService, ImportType, MeshSettings, PeerState, SessionAffinity,
+};
 use proptest::{collection::vec, prelude::*, sample::select};
 
 use crate::fixtures::{
-    balanced, cart, exported, exported_endpoint, exported_port, imported, imported_from, peer,
+    balanced, cart, endpoints, exported, exported_endpoint, exported_port, imported, imported_from,
+    peer, settings,
 };
 
 fn ports(import: &Import) -> Vec<String> {
@@ -198,6 +205,31 @@ fn own_endpoints_come_first_then_peers_by_priority_and_cost_and_fallbacks_last()
 }
 
 #[test]
+fn where_zones_are_preferred_the_own_one_comes_before_the_rest_of_the_cluster() {
+    let own = exported("east", 5, &[("http", 80)]);
+    let mut sets = endpoints(80, &["10.0.0.1:8080", "10.0.0.2:8080", "10.0.0.3:8080"]);
+    let set = Arc::make_mut(sets.get_mut(&80).unwrap());
+    (set.endpoints[0].zone, set.endpoints[1].zone) = (Some("b".into()), Some("a".into()));
+    let west = exported("west", 5, &[("http", 80)]);
+    let import = |prefer_zone, zone: Option<&str>| {
+        let settings = MeshSettings { zone: zone.map(Into::into), ..settings("east") };
+        balanced(&import(&ImportInput {
+            settings: &settings,
+            object: &cart(),
+            local: Some(LocalExport { exported: &own, endpoints: &sets }),
+            peers: &[PeerExport { peer: &peer("west"), exported: &west }],
+            prefer_zone,
+        }))
+    };
+    let near = ["10.0.0.1:8080 1 1", "10.0.0.2:8080 0 1", "10.0.0.3:8080 1 1", "west/h80 2 1"];
+    assert_eq!(import(true, Some("a")), near);
+    let level = ["10.0.0.1:8080 0 1", "10.0.0.2:8080 0 1", "10.0.0.3:8080 0 1", "west/h80 1 1"];
+    assert_eq!(import(false, Some("a")), level);
+    let unknown = ["10.0.0.1:8080 1 1", "10.0.0.2:8080 1 1", "10.0.0.3:8080 1 1", "west/h80 2 1"];
+    assert_eq!(import(true, None), unknown);
+}
+
+#[test]
 fn h5_a_peer_that_is_out_takes_its_endpoints_along_and_moves_nobody_else() {
     let exports = [exported("near", 5, &[("http", 80)]), exported("far", 5, &[("http", 80)])];
     for (state, expected) in [
@@ -226,7 +258,7 @@ fn peers_are_reached_by_handle_and_checked_by_identity() {
 #[test]
 fn what_is_refused_neither_conflicts_nor_serves() {
     let mut peers = [peer("west")];
-    peers[0].namespaces = Some(std::sync::Arc::default());
+    peers[0].namespaces = Some(Arc::default());
     let exports = [exported("east", 9, &[("http", 80)]), exported("west", 5, &[("http", 81)])];
     let import = imported_from("east", &exports, &peers);
     assert_eq!(import.clusters, ["east".into()]);

@@ -1,6 +1,6 @@
 //! Which peers proxies are told of, and where they may dial.
 
-use isthmus_east_west::trust::{trust, usable};
+use isthmus_east_west::trust::{trust, undialable, usable};
 use isthmus_world::fact::{PeerFact, PeerState};
 
 use crate::fixtures::{domain, peer, settings};
@@ -34,6 +34,10 @@ fn h3_addresses_that_must_not_be_dialled_are_left_out() {
         "[::ffff:169.254.169.254]:80",
         "[fe80::1]:15443",
         "[fd00:ec2::254]:80",
+        "100.100.100.200:80",
+        "[64:ff9b::169.254.169.254]:80",
+        "[64:ff9b::127.0.0.1]:80",
+        "0.1.2.3:80",
         "224.0.0.1:15443",
         "[ff02::1]:15443",
         "255.255.255.255:15443",
@@ -63,6 +67,15 @@ fn h3_loopback_is_dialled_where_a_directory_allows_it_but_never_ourselves() {
         found.refusals[0].to_string(),
         "peer west: gateway address 127.0.0.1:15443 is refused: it is an address of this cluster"
     );
+}
+
+#[test]
+fn h3_a_gateway_that_listens_everywhere_is_not_dialled_over_loopback() {
+    let mut east = settings("east");
+    (east.loopback_endpoints, east.east_west) = (true, vec!["0.0.0.0:15443".parse().unwrap()]);
+    assert!(undialable(&east, "127.0.0.1:15443".parse().unwrap()).is_some());
+    assert!(undialable(&east, "[::1]:15443".parse().unwrap()).is_some());
+    assert_eq!(undialable(&east, "127.0.0.1:25443".parse().unwrap()), None);
 }
 
 #[test]
