@@ -6,7 +6,10 @@ use bytes::Bytes;
 use isthmus_ir::{
     Certificate, KeyFormat, PrivateKey, Redacted, Resource, SpiffeId, TrustBundle, TrustDomain,
 };
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType,
+};
 
 /// A CA with the trust domain that it is for.
 pub struct Authority {
@@ -55,6 +58,14 @@ impl Authority {
             chain: vec![leaf.der().to_vec().into()],
             key: Redacted::new(key.serialize_der().into()),
         }
+    }
+
+    /// The chain of a certificate for `path` and the public key of a signing request.
+    pub fn sign(&self, csr: &[u8], path: &str) -> Vec<Bytes> {
+        let mut csr = CertificateSigningRequestParams::from_der(&csr.to_vec().into()).unwrap();
+        let uri = format!("spiffe://{}{path}", self.domain);
+        csr.params.subject_alt_names = vec![SanType::URI(uri.try_into().unwrap())];
+        vec![csr.signed_by(&self.issuer).unwrap().der().to_vec().into(), self.root.clone()]
     }
 
     /// The bundle by which this domain is believed.

@@ -4,10 +4,15 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "helpers of tests")]
 #![allow(missing_docs, unreachable_pub, reason = "this is no library")]
 
+mod admin;
 mod authority;
+mod config;
 mod failure;
 mod http1;
+mod limits;
 mod mesh;
+mod mirror;
+mod program;
 mod smuggling;
 mod support;
 mod tls;

@@ -1,0 +1,167 @@
+//! How what is served changes: as a whole, under load, and one bad resource at a time.
+
+use std::{
+    net::{Ipv4Addr, TcpListener},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use isthmus_ir::{
+    Change, Filter, HeaderEdits, HostPattern, Key, Kind, Listener, PathMatch, Protocol, Resource,
+    matcher::Bind,
+};
+
+use crate::{
+    authority::server_certificate,
+    support::{
+        Backend, Client, Running, eventually, listener, listener_for, resource, route, service, simple,
+        with_filter,
+    },
+};
+
+#[test]
+fn e1_a_bad_resource_is_refused_alone() {
+    let backend = Backend::named("one");
+    let running = simple(&[backend.address]);
+    let splitting =
+        HeaderEdits { set: vec![("x-a".to_owned(), "b\r\nc: d".to_owned())], ..HeaderEdits::default() };
+    let bad = with_filter(route("all", "/", &[("echo", 1)]), Filter::ResponseHeaders(splitting));
+    let mut worse = route("worse", "/worse", &[("echo", 1)]);
+    worse.matches[0].path = PathMatch::Regex("(".to_owned());
+    let good = route("good", "/good", &[]);
+    let applied =
+        running.apply([bad, worse, good].map(|route| Change::Upsert(resource(route))).to_vec());
+    let mut refused: Vec<&str> = applied.refused.iter().map(|(key, _)| key.name.as_str()).collect();
+    refused.sort_unstable();
+    assert_eq!(refused, ["HTTPRoute/shop/all/0", "HTTPRoute/shop/worse/0"]);
+    let mut client = running.connect();
+    assert_eq!(client.get("/").text(), "one", "the last good version stays");
+    assert_eq!(client.get("/good").status(), 500, "the rest applies");
+}
+
+#[test]
+fn a_certificate_whose_key_is_anothers_is_refused_and_the_old_one_stays() {
+    let (a, b) = (server_certificate("a", &["a.test"]), server_certificate("b", &["a.test"]));
+    let protocol = Protocol::Https { certificates: vec![a.name.clone()] };
+    let running = Running::start(vec![
+        Resource::Certificate(Arc::clone(&a)),
+        listener_for("http", HostPattern::Any, protocol),
+    ]);
+    let mut mixed = (*a).clone();
+    mixed.key = b.key.clone();
+    let applied = running.apply(vec![Change::Upsert(Resource::Certificate(Arc::new(mixed)))]);
+    assert_eq!(applied.refused.len(), 1);
+    assert_eq!(applied.refused[0].0, Key::new(Kind::Certificate, "shop/a"));
+}
+
+/// Sends requests until it is told to stop; how many were answered by 200, and how many were not.
+struct Load {
+    stop: Arc<AtomicBool>,
+    done: Arc<AtomicUsize>,
+    threads: Vec<thread::JoinHandle<Vec<u16>>>,
+}
+
+impl Load {
+    fn start(running: &Running) -> Self {
+        let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let address = running.address();
+        let worker = || {
+            let (stop, done) = (Arc::clone(&stop), Arc::clone(&done));
+            thread::spawn(move || {
+                let mut client = Client::connect(address);
+                let mut failed = Vec::new();
+                while !stop.load(Ordering::Relaxed) {
+                    let answer = client.get("/");
+                    if answer.status() != 200 {
+                        failed.push(answer.status());
+                    }
+                    done.fetch_add(1, Ordering::Relaxed);
+                    if answer.values("connection").contains(&"close") {
+                        break;
+                    }
+                }
+                failed
+            })
+        };
+        let threads = (0..4).map(|_| worker()).collect();
+        Self { stop, done, threads }
+    }
+
+    fn wait(&self, requests: usize) {
+        let from = self.done.load(Ordering::Relaxed);
+        eventually("progress", || self.done.load(Ordering::Relaxed) >= from + requests);
+    }
+
+    fn stop(self) -> Vec<u16> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    }
+}
+
+#[test]
+fn e4_nothing_fails_while_routes_and_services_come_and_go() {
+    let (a, b) = (Backend::named("a"), Backend::named("b"));
+    let running = simple(&[a.address]);
+    let load = Load::start(&running);
+    for round in 0..20 {
+        let name = if round % 2 == 0 { "second" } else { "echo" };
+        let address = if round % 2 == 0 { b.address } else { a.address };
+        // The route moves to a service that comes with it; the one that it leaves goes with it.
+        let mut changes: Vec<Change> =
+            service(name, &[address]).into_iter().map(Change::Upsert).collect();
+        changes.push(Change::Upsert(resource(route("all", "/", &[(name, 1)]))));
+        let left = if round % 2 == 0 { "echo" } else { "second" };
+        for resource in service(left, &[]) {
+            changes.push(Change::Remove(resource.key()));
+        }
+        let applied = running.apply(changes);
+        assert!(applied.refused.is_empty());
+        load.wait(20);
+    }
+    assert_eq!(load.stop(), [0; 0]);
+    assert!(!a.received().is_empty() && !b.received().is_empty());
+}
+
+#[test]
+fn a_listener_that_goes_closes_its_port_and_nothing_else() {
+    let backend = Backend::named("one");
+    let running = simple(&[backend.address]);
+    let address = running.address();
+    let mut client = running.connect();
+    assert_eq!(client.get("/").status(), 200);
+    let key = listener().key();
+    running.apply(vec![Change::Remove(key)]);
+    eventually("the port's end", || std::net::TcpStream::connect(address).is_err());
+    assert_eq!(client.get("/").status(), 404, "the connection lives on");
+}
+
+#[test]
+fn a_port_that_is_taken_is_reported_and_tried_again() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let Resource::Listener(base) = listener() else { panic!("a listener") };
+    let bound = Listener { port, addresses: vec![Ipv4Addr::LOCALHOST.into()], ..(*base).clone() };
+    let running = Running::start(vec![Resource::Listener(Arc::new(bound))]);
+    assert_eq!(running.applied.unbound.len(), 1);
+    assert_eq!(running.applied.unbound[0].0.as_str(), "infra/edge/http");
+    drop(taken);
+    eventually("the second try", || running.proxy().unbound().is_empty());
+    assert_eq!(running.connect().get("/").status(), 404);
+    let _ = Bind { address: None, port };
+}
+
+#[test]
+fn e15_a_drain_loses_no_request() {
+    let backend = Backend::named("one");
+    let mut running = simple(&[backend.address]);
+    let load = Load::start(&running);
+    load.wait(50);
+    let proxy = running.proxy.take().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(proxy.drain());
+    assert_eq!(proxy.not_ready(), Some("draining"));
+    assert_eq!(load.stop(), [0; 0]);
+}
