@@ -75,7 +75,6 @@ impl Compiler {
             let bundles = bundles.filter(|key| key.kind == IrKind::TrustBundle).collect();
             self.scopes.set_common(bundles, &self.table);
             self.stages.exports.mark_all();
-            self.stages.imports.mark_all();
             for service in self.world.peer_exported() {
                 self.stages.imports.mark(service.clone());
             }
