@@ -118,18 +118,16 @@ pub struct ProxyAnswer {
 pub struct PeerInfo {
     /// Its cluster id.
     pub name: String,
-    /// `Connected`, `ControlLost`, `DataLost` or `Lost`.
+    /// `Connected`, `ControlLost`, `DataLost` or `Lost`, or `Leaving`.
     pub state: String,
     /// Its trust domain.
     pub trust_domain: String,
     /// Its east-west gateways.
     pub gateways: Vec<SocketAddr>,
-    /// How many services it exports to this cluster.
-    pub services: usize,
-    /// How many endpoints these have.
-    pub endpoints: usize,
-    /// Order of failover: lower first.
-    pub priority: u8,
+    /// How many services it exports to this cluster; none before its first snapshot.
+    pub services: Option<usize>,
+    /// Whether a stream to its control plane is open.
+    pub stream: bool,
     /// What is wrong, when something is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
@@ -141,8 +139,8 @@ pub struct PeerInfo {
 pub struct Invited {
     /// For `isthmus peer join` on the other side. It is a secret for as long as it lives.
     pub token: String,
-    /// When it ends, in seconds since 1970.
-    pub expires: u64,
+    /// How many seconds it lives.
+    pub seconds: u64,
 }
 
 /// A peer that was joined.

@@ -42,7 +42,7 @@ impl Api for Fake {
     }
 
     async fn invite(&self) -> Result<Invited, ApiError> {
-        Ok(Invited { token: "t".to_owned(), expires: 7 })
+        Ok(Invited { token: "t".to_owned(), seconds: 7 })
     }
 
     async fn join(&self, token: &str) -> Result<Joined, ApiError> {
