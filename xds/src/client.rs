@@ -154,7 +154,7 @@ impl<C: Connect> Client<C> {
     /// have changed.
     #[must_use]
     pub fn holding(mut self, versions: impl IntoIterator<Item = (Key, Version)>) -> Self {
-        self.machine.hold(versions.into_iter().map(|(key, version)| (wire::id(&key), version)));
+        self.machine.hold(versions.into_iter().map(|(key, version)| (wire::id(&key), version, 0)));
         self
     }
 

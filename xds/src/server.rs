@@ -33,6 +33,8 @@ pub use self::{publisher::Publisher, reports::Reports};
 const KEEPALIVE: Duration = Duration::from_secs(10);
 /// Streams of one connection: one for resources, a few for certificates.
 const STREAMS: u32 = 8;
+/// A token, and little else.
+const HEADER_BYTES: u32 = 16 << 10;
 /// What a proxy holds is listed in its first requests.
 const REQUEST_BYTES: usize = 8 << 20;
 
@@ -133,6 +135,7 @@ where
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
         .max_concurrent_streams(STREAMS)
+        .http2_max_header_list_size(HEADER_BYTES)
         .add_service(discovery)
         .add_service(authority)
         .serve_with_incoming_shutdown(incoming, async move {

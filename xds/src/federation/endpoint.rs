@@ -43,6 +43,8 @@ use crate::{
 const HELLO: Duration = Duration::from_secs(10);
 /// A connection that does not answer for so long is dead.
 const KEEPALIVE: Duration = Duration::from_secs(5);
+/// There is nothing much to say in headers.
+const HEADER_BYTES: u32 = 16 << 10;
 /// Streams of one connection: one, and those of a join.
 const STREAMS: u32 = 4;
 
@@ -140,6 +142,7 @@ where
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
         .max_concurrent_streams(STREAMS)
+        .http2_max_header_list_size(HEADER_BYTES)
         .add_service(FederationServer::new(Answering { admit, closed }))
         .serve_with_incoming_shutdown(incoming, async move {
             shutdown.await;

@@ -22,7 +22,7 @@ impl Default for Exports {
 
 impl Exports {
     /// Edits what the peer is told, and calls the result `revision`. The first call must bring all of it:
-    /// the peer is told nothing before. `digest` is handed to the other end's [`Import`] with the commit
+    /// the peer is told nothing before. `digest` is handed to the other end's [`Import`](super::Import) with the commit
     /// and with heartbeats.
     pub fn publish(&self, revision: u64, digest: Bytes, changes: &[FederationChange]) {
         let edits: Vec<_> = changes.iter().map(wire::edit).collect();

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::{self, oneshot, watch};
 
 use super::{Exports, FederationChange, FederationKey, FederationResource, Hello, SCHEMA, wire};
-use crate::delta::client::{self, Machine};
+use crate::delta::client::{self, Machine, Weigh as _};
 
 /// What a peer may make us hold (case H4). A stream that exceeds it is ended; what was committed before
 /// stands.
@@ -208,7 +208,8 @@ impl<I: Import> Peer<I> {
     /// Says that these are in force already, from before a restart; only what has changed since is asked
     /// for. To be called before the first stream.
     pub async fn resume(&self, resources: impl IntoIterator<Item = &FederationResource>) {
-        let held = resources.into_iter().map(|r| (wire::id(r.key()), wire::encode(r).version));
+        let held = resources.into_iter();
+        let held = held.map(|r| (wire::id(r.key()), wire::encode(r).version, r.weight()));
         self.inner.importer.lock().await.machine.hold(held);
     }
 

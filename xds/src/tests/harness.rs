@@ -178,7 +178,7 @@ impl TestProxy {
         self.applied.try_recv().is_err()
     }
 
-    pub fn spawn(client: Client<Dial>) -> Self {
+    pub fn spawn(client: Client<impl Connect>) -> Self {
         let (sender, applied) = mpsc::unbounded_channel();
         let (link_sender, links) = mpsc::unbounded_channel();
         let bad = Arc::<Mutex<Outcome>>::default();

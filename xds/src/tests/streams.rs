@@ -1,18 +1,25 @@
 //! Control plane and proxies over streams in memory, on a paused clock.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use isthmus_ir::{Change, Key, Kind, Redacted, Resource};
+use tokio::time::Instant;
+use tokio_stream::wrappers::UnixListenerStream;
 use tonic::{Code, Request};
 
-use super::harness::{Mesh, TestProxy, proxy_event, route, service, settings};
+use super::harness::{Mesh, TestProxy, Tokens, proxy_event, route, service, settings};
 use crate::{
     ca, channel,
-    client::{Client, Link, Outcome},
-    delta::message,
+    client::{Client, Link, Outcome, UnixSocket},
+    delta::{message, server::Limits},
     proto::discovery::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
-    server::{ProxyEvent, ProxyReport},
+    server::{ProxyEvent, ProxyReport, Publisher, serve},
     wire,
 };
 
@@ -178,6 +185,53 @@ async fn e11_a_proxy_comes_back_soon_after_the_control_plane() {
     mesh.publish("gateway/a", 2, &[]);
     let back = tokio::time::timeout(Duration::from_secs(10), proxy.applied()).await;
     assert_eq!(back.unwrap().0, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn e11_a_hundred_proxies_come_back_at_different_times() {
+    let mut mesh = Mesh::start();
+    mesh.publish("gateway/a", 1, &[put(route("one"))]);
+    let mut proxies: Vec<_> = (0..100).map(|n| mesh.connect(&format!("p{n}"))).collect();
+    for proxy in &mut proxies {
+        assert_eq!(proxy.applied().await.0, 1);
+        assert_eq!(proxy.link().await, Link::Up);
+    }
+    mesh.stop().await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    mesh.restart().await;
+    mesh.publish("gateway/a", 2, &[put(route("one"))]);
+    let start = Instant::now();
+    let back = proxies.iter_mut().map(async |proxy| {
+        assert_eq!(proxy.applied().await, (2, vec![]));
+        start.elapsed().as_millis() / 100
+    });
+    let times: BTreeSet<_> = join_all(back).await.into_iter().collect();
+    assert!(start.elapsed() <= Duration::from_secs(10));
+    assert!(times.len() > 10, "they all came at {times:?}");
+}
+
+/// The only test here with a real socket.
+#[tokio::test]
+async fn a_unix_socket_serves_as_well() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("socket");
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    let (publisher, mut reports) = Publisher::new(Limits::default());
+    publisher.publish(&"gateway/a".into(), 1, &[put(route("one"))]);
+    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    let shutdown = async move { drop(ended.await) };
+    let incoming = UnixListenerStream::new(listener);
+    let tokens = Arc::new(Tokens);
+    let serving = tokio::spawn(serve(incoming, publisher, tokens.clone(), tokens, shutdown));
+    let connect = UnixSocket::new(&path);
+    let mut proxy = TestProxy::spawn(Client::new(connect.clone(), settings("p1@gateway/a")));
+    assert_eq!(proxy.applied().await.0, 1);
+    while reports.next().await.report.is_none_or(|report| report.revision != 1) {}
+    let token = Redacted::new("p1@gateway/a".to_owned());
+    assert!(ca::request(&connect, &token, Bytes::new()).await.is_ok());
+    // Shutting down ends streams, and waits for no proxy.
+    drop(end);
+    serving.await.unwrap().unwrap();
 }
 
 #[tokio::test(start_paused = true)]

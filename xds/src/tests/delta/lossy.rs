@@ -257,7 +257,7 @@ impl World {
         self.machine = machine();
         let saved = self.force.iter().map(|(id, content)| (id.clone(), entry(*content).version));
         self.known = saved.collect();
-        self.machine.hold(self.known.clone());
+        self.machine.hold(self.known.clone().into_iter().map(|(id, version)| (id, version, 0)));
         self.connect();
     }
 
