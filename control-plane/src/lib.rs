@@ -9,5 +9,6 @@ pub mod files;
 pub mod settings;
 pub mod socket;
 pub mod state_dir;
+pub mod store;
 pub mod supervisor;
 pub mod tokens;
