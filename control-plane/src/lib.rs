@@ -4,8 +4,10 @@
 #![cfg_attr(test, allow(clippy::needless_raw_string_hashes, reason = "expect-test writes them so"))]
 
 pub mod ca;
+pub mod core;
 pub mod dns;
 pub mod files;
+pub mod instance;
 pub mod settings;
 pub mod socket;
 pub mod state_dir;

@@ -83,10 +83,17 @@ impl Store {
         self.objects.insert(id, object);
     }
 
-    /// Removes an object.
-    pub fn remove(&mut self, id: &ObjectId) {
+    /// Removes an object and its status; what is to be remembered.
+    pub fn remove(&mut self, id: &ObjectId) -> Option<StatusRecord> {
         self.objects.remove(id);
-        self.statuses.remove(id);
+        self.statuses.remove(id).map(|_| StatusRecord { id: id.clone(), status: None })
+    }
+
+    /// Removes what was remembered of objects that are gone; what is to be remembered of that.
+    pub fn prune(&mut self) -> Vec<StatusRecord> {
+        let gone = self.statuses.keys().filter(|id| !self.objects.contains_key(*id)).cloned();
+        let gone: Vec<ObjectId> = gone.collect();
+        gone.iter().filter_map(|id| self.remove(id)).collect()
     }
 
     /// Replaces the status of an object at `now` (RFC 3339), conditions without `lastTransitionTime`
@@ -112,10 +119,13 @@ impl Store {
         Some(StatusRecord { id, status })
     }
 
-    /// Every status, to begin a new record with; without those of objects that are gone.
+    /// Every status, to begin a new record with.
     pub fn records(&self) -> impl Iterator<Item = StatusRecord> + '_ {
-        let live = self.statuses.iter().filter(|(id, _)| self.objects.contains_key(*id));
-        live.map(|(id, status)| StatusRecord { id: id.clone(), status: Some(status.clone()) })
+        let record = |(id, status): (&ObjectId, &Value)| StatusRecord {
+            id: id.clone(),
+            status: Some(status.clone()),
+        };
+        self.statuses.iter().map(record)
     }
 
     /// The status of an object.
@@ -192,5 +202,8 @@ mod tests {
         assert!(restarted.set_status(id.clone(), status("False"), "t4").is_some());
         let shown = select(&restarted, "Service", None);
         assert_eq!(shown[0]["status"]["conditions"][0]["lastTransitionTime"], "t4");
+        restarted.edit(&Edit::Delete(id.clone()));
+        assert_eq!(restarted.prune(), [super::StatusRecord { id, status: None }]);
+        assert_eq!(restarted.records().count(), 0);
     }
 }

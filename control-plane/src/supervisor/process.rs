@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    os::fd::OwnedFd,
+    os::fd::{AsFd as _, OwnedFd},
     os::unix::process::ExitStatusExt as _,
     path::Path,
     process::{ExitStatus, Stdio},
@@ -103,13 +103,16 @@ impl Running {
             command.arg("--threads").arg(threads.to_string());
         }
         if tuning.access_log {
-            command.arg("--access-log");
+            command.arg("--access-log").arg("-");
         }
         command
             .env("ISTHMUS_PROXY_TOKEN", &spec.token)
             .env("ISTHMUS_PROXY_ID", spec.bearer.proxy.id.as_str());
-        // Its own process group: Ctrl-C is for the control plane, which then drains its proxies.
-        command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null());
+        // Its own process group: Ctrl-C is for the control plane, which then drains its proxies. Our
+        // standard output is for answers, so that what it has to say goes to our standard error; not by
+        // way of a pipe, which would break when this control plane dies.
+        let stdout = io::stderr().as_fd().try_clone_to_owned()?;
+        command.process_group(0).stdin(Stdio::null()).stdout(Stdio::from(stdout));
         let child = command.spawn()?;
         let pid = child.id().ok_or_else(|| io::Error::other("it ended at once"))?;
         if let Some(record) = spec.record(pid) {
