@@ -1,3 +1,5 @@
 //! The `isthmus` program.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    isthmus_cli::main()
+}
