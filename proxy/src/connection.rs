@@ -6,21 +6,26 @@
 mod answer;
 mod attempt;
 mod body;
+mod carry;
 mod decide;
 mod door;
 mod edit;
 mod exchange;
 mod forward;
 mod http1;
+mod http2;
+mod prefixed;
 mod serve;
 mod sides;
+pub(crate) mod stream;
 mod tunnel;
 mod watch;
 pub(crate) mod wire;
 
 pub(crate) use body::{BodyReader, ReadError};
+pub(crate) use carry::Forwarded;
 pub(crate) use door::accept;
-pub(crate) use forward::{Forwarded, Report};
+pub(crate) use forward::Report;
 pub(crate) use sides::{AnswerError, Downstream, UpstreamSide};
 
 use std::{net::SocketAddr, sync::Arc};

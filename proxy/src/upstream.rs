@@ -2,10 +2,12 @@
 
 mod connect;
 mod http1;
+mod http2;
 mod pool;
 
 pub(crate) use connect::{ConnectError, connect};
 pub(crate) use http1::Http1Attempt;
+pub(crate) use http2::{Http2Attempt, Sender, connect as connect_http2};
 pub(crate) use pool::Pool;
 
 use std::sync::Arc;

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, header};
 use isthmus_ir::{Redirect, matcher::rewrite};
 
 use super::{Client, decide};
@@ -56,6 +58,28 @@ impl Answer {
             out.extend_from_slice(body.as_bytes());
             out.push(b'\n');
         }
+    }
+}
+
+impl Answer {
+    /// The answer and its body, for HTTP/2.
+    pub(crate) fn response(&self) -> (http::Response<()>, Bytes) {
+        let mut response = http::Response::new(());
+        *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or_default();
+        let body = if self.body.is_empty() { String::new() } else { format!("{}\n", self.body) };
+        let fields = response.headers_mut();
+        // What is left out would be no field value; none of these is.
+        if let Ok(date) = HeaderValue::from_str(&clock::http_date()) {
+            fields.insert(header::DATE, date);
+        }
+        if !body.is_empty() {
+            fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        }
+        fields.insert(header::CONTENT_LENGTH, body.len().into());
+        if let Some(Ok(location)) = self.location.as_deref().map(HeaderValue::from_bytes) {
+            fields.insert(header::LOCATION, location);
+        }
+        (response, body.into())
     }
 }
 

@@ -5,7 +5,7 @@ use std::{future::poll_fn, io, net::SocketAddr, rc::Rc, sync::Arc, task::Poll};
 use isthmus_ir::{HandleTarget, Name, Protocol, normalize};
 use tokio::net::TcpStream;
 
-use super::{Client, Door, http1::Http1Connection, serve::serve_http1, tunnel};
+use super::{Client, Door, http1::Http1Connection, http2::serve_http2, serve::serve_http1, tunnel};
 use crate::{
     buffer::Buffer,
     io::Io,
@@ -42,9 +42,14 @@ pub(crate) async fn accept(thread: Rc<Thread>, stream: TcpStream, address: Socke
         },
     };
     let client = Client::new(entered.door, address, socket.port);
+    if let Io::Tls(stream) = &entered.io
+        && stream.agreed().alpn_protocol() == Some(b"h2")
+    {
+        return Box::pin(serve_http2(&thread, entered.io, client, &timer)).await;
+    }
     let connection =
         Http1Connection { io: entered.io, input: Buffer::default(), out: Outgoing::default() };
-    serve_http1(&thread, connection, &client, &timer).await;
+    serve_http1(&thread, connection, client, &timer).await;
 }
 
 /// What the listeners of the socket speak. Listeners that share one speak the same.

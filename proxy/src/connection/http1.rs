@@ -170,15 +170,8 @@ impl Downstream for Http1Request<'_> {
         }
     }
 
-    fn send_head(
-        &mut self,
-        response: Response<'_>,
-        edits: &Edits,
-        coding: BodyCoding,
-        framing: Framing,
-    ) {
+    fn send_head(&mut self, response: Response<'_>, edits: &Edits, _: Framing, chunks: bool) {
         edits.write_response(response, self.connection.out.writer());
-        let chunks = coding == BodyCoding::Chunked && framing != Framing::Chunked;
         self.coding = if chunks { Coding::Chunks } else { Coding::Raw };
     }
 

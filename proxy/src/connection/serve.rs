@@ -12,6 +12,8 @@ use super::{
     answer::Answer,
     forward::{self, Report, Served, serve},
     http1::{Http1Connection, Http1Request},
+    http2::serve_http2,
+    prefixed::Prefixed,
     sides::Downstream,
     tunnel,
 };
@@ -19,6 +21,7 @@ use crate::{
     access_log,
     buffer::{Buffer, SIZE},
     http1::{HeadError, Method, Parse, RequestHead, Version},
+    http2,
     thread::Thread,
     timer::Timer,
 };
@@ -45,12 +48,25 @@ enum Arrived {
 pub(crate) async fn serve_http1(
     thread: &Rc<Thread>,
     mut connection: Http1Connection,
-    client: &Client,
+    client: Client,
     timer: &Rc<Timer>,
 ) {
+    let mut first = true;
     loop {
         if !poll_fn(|cx| wait(thread, &mut connection, timer, cx)).await {
             return;
+        }
+        if std::mem::take(&mut first) && !client.is_mesh() {
+            // TLS says by ALPN what is spoken; in clear text its first bytes do.
+            match poll_fn(|cx| is_http2(thread, &mut connection, timer, cx)).await {
+                Some(false) => {}
+                Some(true) => {
+                    let Http1Connection { io, input, .. } = connection;
+                    let io = Prefixed { io, read: input };
+                    return Box::pin(serve_http2(thread, io, client, timer)).await;
+                }
+                None => return,
+            }
         }
         let limits = thread.shared.settings.limits.request_head;
         let mut head = thread.request_heads.take(|| RequestHead::new(limits));
@@ -66,7 +82,7 @@ pub(crate) async fn serve_http1(
                 return refuse(thread, connection, error.status(), "the head is malformed", timer).await;
             }
         }
-        match serve_request(thread, &mut connection, client, timer, head).await {
+        match serve_request(thread, &mut connection, &client, timer, head).await {
             After::Again => {}
             After::Close => return linger(thread, connection, timer).await,
             After::Gone => return,
@@ -90,6 +106,26 @@ fn wait(
         Poll::Pending => {
             timer.arm(thread.timers.now() + thread.idle_timeout());
             Poll::Pending
+        }
+    }
+}
+
+/// Whether the client begins HTTP/2 with prior knowledge; none when it says too little for too long.
+fn is_http2(
+    thread: &Thread,
+    connection: &mut Http1Connection,
+    timer: &Timer,
+    cx: &mut Context<'_>,
+) -> Poll<Option<bool>> {
+    loop {
+        if let Some(known) = http2::preface(connection.input.filled()) {
+            return Poll::Ready(Some(known));
+        }
+        match connection.io.poll_read(cx, &mut connection.input) {
+            Poll::Ready(Ok(1..)) => timer.arm(thread.timers.now() + thread.header_timeout()),
+            Poll::Ready(_) => return Poll::Ready(None),
+            Poll::Pending if timer.passed() => return Poll::Ready(None),
+            Poll::Pending => return Poll::Pending,
         }
     }
 }

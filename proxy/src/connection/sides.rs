@@ -42,8 +42,9 @@ pub(crate) trait Downstream {
     fn coding(&mut self, response: &Response<'_>, framing: Framing) -> (BodyCoding, Persistence);
     /// Queues an interim answer.
     fn send_interim(&mut self, response: Response<'_>, edits: &Edits);
-    /// Queues the head of the answer.
-    fn send_head(&mut self, response: Response<'_>, edits: &Edits, coding: BodyCoding, framing: Framing);
+    /// Queues the head of an answer that came with this framing; `chunks` says that its content is to be
+    /// written as chunks.
+    fn send_head(&mut self, response: Response<'_>, edits: &Edits, framing: Framing, chunks: bool);
     /// Takes bytes of the answer's body; how many.
     fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
     /// Queues the end of the answer.
@@ -67,6 +68,8 @@ pub(crate) trait UpstreamSide {
     ) -> Result<(), InvalidValue>;
     /// Whether bodies are passed on raw, chunked framing included.
     fn is_wire(&self) -> bool;
+    /// Whether anything may have reached the endpoint.
+    fn wrote(&self) -> bool;
     /// Takes bytes of the request's body; how many.
     fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
     /// Queues the end of the request.

@@ -76,7 +76,7 @@ impl ListenerTls {
             .map_err(InvalidCertificate::Config)?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(Resolver(named)));
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer =
             rustls::crypto::aws_lc_rs::Ticketer::new().map_err(InvalidCertificate::Config)?;

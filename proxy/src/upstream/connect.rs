@@ -50,7 +50,8 @@ pub(crate) async fn connect(
     }
 }
 
-async fn direct(addresses: &[SocketAddr], within: Duration) -> io::Result<TcpStream> {
+/// A connection to the first of `addresses` that answers.
+pub(super) async fn direct(addresses: &[SocketAddr], within: Duration) -> io::Result<TcpStream> {
     let mut error = io::Error::from(io::ErrorKind::AddrNotAvailable);
     for address in addresses {
         match tcp(*address, within).await {

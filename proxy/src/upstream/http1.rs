@@ -67,10 +67,6 @@ impl Http1Attempt {
         (self.upstream, head, reusable)
     }
 
-    pub(crate) fn upstream(&self) -> &Upstream {
-        &self.upstream
-    }
-
     /// What came behind the head of an answer that opened a tunnel, with the connection.
     pub(crate) fn into_tunnel(self) -> (Upstream, Buffer, Box<ResponseHead>) {
         (self.upstream, self.input, self.head)
@@ -95,11 +91,6 @@ impl Http1Attempt {
     pub(crate) fn is_answering(&self) -> bool {
         self.answering
     }
-
-    /// Whether anything may have reached the endpoint.
-    pub(crate) fn wrote(&self) -> bool {
-        self.wrote
-    }
 }
 
 impl UpstreamSide for Http1Attempt {
@@ -117,6 +108,10 @@ impl UpstreamSide for Http1Attempt {
 
     fn is_wire(&self) -> bool {
         true
+    }
+
+    fn wrote(&self) -> bool {
+        self.wrote
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {

@@ -8,7 +8,7 @@ use std::{cell::RefCell, rc::Rc, task::Context};
 
 use futures_util::task::noop_waker_ref;
 
-use super::Upstream;
+use super::{Sender, Upstream};
 use crate::{balance::Endpoint, settings::Limits};
 
 /// See the module.
@@ -25,6 +25,8 @@ struct Entry {
     unique: u64,
     in_flight: u32,
     unused: Vec<Unused>,
+    /// Connections for streams.
+    senders: Vec<Sender>,
 }
 
 struct Unused {
@@ -90,6 +92,20 @@ impl Pool {
         });
     }
 
+    /// A connection for streams that has room for one more.
+    pub(crate) fn sender(&self, endpoint: &Endpoint) -> Option<Sender> {
+        let mut cx = Context::from_waker(noop_waker_ref());
+        self.with_entry(endpoint, |entry| {
+            entry.senders.retain_mut(|sender| sender.is_open(&mut cx));
+            entry.senders.iter().find_map(Sender::one_more)
+        })
+    }
+
+    /// Keeps a connection for streams.
+    pub(crate) fn put_sender(&self, endpoint: &Endpoint, sender: Sender) {
+        self.with_entry(endpoint, |entry| entry.senders.push(sender));
+    }
+
     /// Drops connections that were unused for too long, that their endpoint has closed, and those of
     /// endpoints that are gone (they age as well).
     pub(crate) fn sweep(&self, now: u64) {
@@ -99,6 +115,7 @@ impl Pool {
             dropped.extend(entry.unused.extract_if(.., |unused| {
                 now.saturating_sub(unused.since) > self.keep || !unused.upstream.io.is_quiet(&mut cx)
             }));
+            entry.senders.retain_mut(|sender| sender.is_open(&mut cx));
             if entry.unused.is_empty() {
                 entry.unused = Vec::new();
             }

@@ -9,6 +9,7 @@ mod authority;
 mod config;
 mod failure;
 mod http1;
+mod http2;
 mod limits;
 mod mesh;
 mod mirror;
