@@ -5,7 +5,7 @@
 
 mod backoff;
 
-use std::{convert::Infallible, future::Future, io, path::PathBuf, sync::Arc};
+use std::{convert::Infallible, future::Future, io, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use isthmus_ir::{Change, Key, Kind, Name, Redacted, Resource};
@@ -13,6 +13,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::UnixStream,
     sync::{mpsc, watch},
+    time::timeout,
 };
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Request, Status, Streaming};
@@ -31,6 +32,9 @@ use crate::{
 pub(crate) use self::backoff::Backoff;
 
 pub use crate::channel::ChannelError;
+
+/// How long the control plane may take to find out who we are.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// Puts snapshots in force.
 pub trait Apply: Send {
@@ -138,6 +142,8 @@ enum Broken {
     Violation(#[from] Violation),
     #[error("the control plane has ended the stream")]
     Ended,
+    #[error("the control plane does not answer")]
+    TimedOut,
 }
 
 impl<C: Connect> Client<C> {
@@ -207,7 +213,8 @@ impl<C: Connect> Client<C> {
         let mut request = Request::new(UnboundedReceiverStream::new(requests));
         channel::authorize(&mut request, &self.settings.token);
         let mut client = AggregatedDiscoveryServiceClient::new(channel);
-        let responses = client.delta_aggregated_resources(request).await?.into_inner();
+        let answer = timeout(ANSWER, client.delta_aggregated_resources(request)).await;
+        let responses = answer.map_err(|_| Broken::TimedOut)??.into_inner();
         Ok((sender, responses))
     }
 

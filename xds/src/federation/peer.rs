@@ -32,6 +32,7 @@ impl Default for Limits {
 /// What becomes of what a peer tells.
 pub trait Import: Send + 'static {
     /// A snapshot is whole: put it in force. What is returned is not in force, and the peer is told why.
+    /// To be done within seconds: nothing else is said or heard meanwhile, heartbeats included.
     fn commit(
         &mut self,
         committed: Committed,
