@@ -5,6 +5,7 @@ mod demo;
 mod explain;
 mod get;
 mod peer;
+mod run;
 mod translate;
 mod validate;
 
@@ -14,7 +15,7 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand};
-use isthmus_control_plane::socket::Client;
+use isthmus_control_plane::{files::diagnostic::Diagnostic, socket::Client};
 use tokio::runtime;
 use tracing_subscriber::EnvFilter;
 
@@ -30,6 +31,7 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    Run(run::Run),
     Get(get::Get),
     Explain(explain::Explain),
     Translate(translate::Translate),
@@ -43,6 +45,7 @@ impl Arguments {
     /// Runs the command.
     pub(crate) fn run(self) -> Result<(), Failure> {
         match self.command {
+            Command::Run(command) => busy(command.run()),
             Command::Get(command) => quiet(command.run()),
             Command::Explain(command) => quiet(command.run()),
             Command::Translate(command) => command.run(),
@@ -94,6 +97,14 @@ fn busy(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failur
     log("info");
     let runtime = runtime::Builder::new_multi_thread().enable_all().build();
     runtime.map_err(|error| Failure::internal(&error))?.block_on(command)
+}
+
+/// Says what is wrong with manifests, where that is not the answer itself.
+#[expect(clippy::print_stderr, reason = "it is no answer")]
+fn complain(diagnostics: &[Diagnostic]) {
+    for diagnostic in diagnostics {
+        eprintln!("{diagnostic}\n");
+    }
 }
 
 /// Logs to standard error, `level` and worse unless `ISTHMUS_LOG` says otherwise.

@@ -1,6 +1,6 @@
 //! Why a command failed, and the exit codes: the one place that knows them.
 
-use std::{fmt, io, process::ExitCode};
+use std::{error::Error, fmt, io, process::ExitCode};
 
 use isthmus_control_plane::socket::{ApiError, CallError};
 
@@ -33,16 +33,29 @@ impl Failure {
         }
     }
 
-    /// An error of the machine, with its causes.
-    pub(crate) fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            text = format!("{text}: {error}");
-            cause = error.source();
-        }
-        Self::Internal(text)
+    /// An error of the input, with its causes.
+    pub(crate) fn invalid(error: &(dyn Error + 'static)) -> Self {
+        Self::Invalid(with_causes(error))
     }
+
+    /// An error of the machine, with its causes.
+    pub(crate) fn internal(error: &(dyn Error + 'static)) -> Self {
+        Self::Internal(with_causes(error))
+    }
+}
+
+/// An error in one line, with those of its causes that it does not quote itself.
+fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
 }
 
 impl fmt::Display for Failure {

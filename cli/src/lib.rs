@@ -1,45 +1,26 @@
-//! What people type: arguments, output, exit codes. What commands do lives in the crates below.
+//! The `isthmus` command: arguments, output and exit codes. Logic lives in the crates below it.
 //!
-//! Standard output is for answers, standard error for logs and for what is wrong.
+//! Answers go to standard output, all else to standard error. Each command is a file in `command`, which
+//! returns a [`Failure`](failure::Failure) or nothing; what exit code that means is decided in `failure`
+//! alone.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "answers and errors of a program")]
+#![cfg_attr(test, allow(clippy::needless_raw_string_hashes, reason = "expect-test writes them so"))]
 
-mod arguments;
-mod exit;
-mod run;
+mod answer;
+mod command;
+mod failure;
+mod manifests;
+mod output;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use self::arguments::{Arguments, Command};
-pub use self::exit::Exit;
-
-/// Does what the command line says.
+/// Runs the command that the process's arguments name.
 pub fn main() -> ExitCode {
-    // A usage error ends with code 2 here.
-    let arguments = Arguments::parse();
-    let filter = tracing_subscriber::EnvFilter::try_from_env("ISTHMUS_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let runtime = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("isthmus: cannot start: {error}");
-            return ExitCode::from(5);
-        }
+    let arguments = match command::Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return failure::usage(&error),
     };
-    match runtime.block_on(dispatch(arguments)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(exit) => {
-            exit.report();
-            exit.code()
-        }
-    }
-}
-
-async fn dispatch(arguments: Arguments) -> Result<(), Exit> {
-    match arguments.command {
-        Command::Run(run) => run::run(run).await,
-    }
+    failure::exit_code(arguments.run())
 }

@@ -45,10 +45,8 @@ impl Demo {
             }
             None => busy(async move {
                 let options = Options { json: self.output.is_json(), keep: self.keep };
-                match isthmus_demo::run(options, &mut stdout()).await.map_err(failed)? {
-                    true => Ok(()),
-                    false => Err(Failure::Invalid("a step broke its bound".to_owned())),
-                }
+                let held = isthmus_demo::run(options, &mut stdout()).await.map_err(failed)?;
+                held.then_some(()).ok_or_else(|| Failure::Invalid("a step broke its bound".to_owned()))
             }),
         }
     }

@@ -21,8 +21,8 @@ use crate::{
 #[derive(Args)]
 pub(crate) struct Get {
     /// Kinds, with commas: `gateways`, `httproutes`, `svc`, ..., `proxies`, `peers`.
-    #[arg(value_name = "KIND", value_delimiter = ',', required = true, num_args = 1)]
-    kinds: Vec<String>,
+    #[arg(value_name = "KIND")]
+    kinds: String,
     /// Only the one of this name.
     name: Option<String>,
     /// Namespace to look into.
@@ -55,7 +55,7 @@ enum Wanted {
 impl Get {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let mut wanted = Vec::new();
-        for kind in &self.kinds {
+        for kind in self.kinds.split(',') {
             wanted.push(Wanted::of(kind)?);
         }
         let client = self.instance.client();
@@ -64,7 +64,7 @@ impl Get {
             [Wanted::Peers] => {
                 let peers = client.peers().await?;
                 let peers = peers.into_iter().filter(|peer| self.is_wanted(&peer.name)).collect();
-                self.list(Listed { items: peers }, |peers| {
+                self.list("peer", Listed { items: peers }, |peers| {
                     peer::table(peers, self.output == Some(Format::Wide))
                 })
             }
@@ -143,18 +143,19 @@ impl Get {
 
     fn proxies(&self, proxies: Vec<ProxyInfo>) -> Result<(), Failure> {
         let proxies = proxies.into_iter().filter(|proxy| self.is_wanted(&proxy.name)).collect();
-        self.list(Listed { items: proxies }, |proxies| {
+        self.list("proxy", Listed { items: proxies }, |proxies| {
             proxy_table(proxies, self.output == Some(Format::Wide))
         })
     }
 
     fn list<T: Serialize>(
         &self,
+        what: &str,
         listed: Listed<T>,
         table: impl FnOnce(&[T]) -> Table,
     ) -> Result<(), Failure> {
         if let (true, Some(name)) = (listed.items.is_empty(), &self.name) {
-            return Err(Failure::Invalid(format!("there is no {name} among them")));
+            return Err(Failure::Invalid(format!("there is no {what} {name}")));
         }
         match self.output {
             Some(Format::Json) => print_json(&listed),

@@ -109,7 +109,7 @@ async fn join(token: &str, common: &Common) -> Result<(), Failure> {
 
 /// Peers, one a line.
 pub(super) fn table(peers: &[PeerInfo], wide: bool) -> Table {
-    let mut table = Table::new(&["NAME", "STATE", "TRUST-DOMAIN", "SERVICES", "ENDPOINTS", "GATEWAYS"]);
+    let mut table = Table::new(&["NAME", "STATE", "TRUST-DOMAIN", "SERVICES", "STREAM", "GATEWAYS"]);
     if wide {
         table.column("MESSAGE");
     }
@@ -119,8 +119,8 @@ pub(super) fn table(peers: &[PeerInfo], wide: bool) -> Table {
             peer.name.clone(),
             peer.state.clone(),
             peer.trust_domain.clone(),
-            peer.services.to_string(),
-            peer.endpoints.to_string(),
+            peer.services.map_or_else(|| "<none>".to_owned(), |count| count.to_string()),
+            peer.stream.to_string(),
             gateways.join(","),
         ];
         if wide {

@@ -72,7 +72,9 @@ fn columns(kind: &str) -> Vec<Column> {
             wide("ROUTES", |o| attached_routes(o).to_string()),
         ],
         "HTTPRoute" => vec![
-            narrow("HOSTNAMES", |o| serde_json::to_string(list(o, "/spec/hostnames")).unwrap_or_default()),
+            narrow("HOSTNAMES", |o| {
+                serde_json::to_string(list(o, "/spec/hostnames")).unwrap_or_default()
+            }),
             narrow("ACCEPTED", |o| route_condition(o, "Accepted")),
             narrow("PROGRAMMED", |o| route_condition(o, "isthmus.dev/Programmed")),
             wide("RESOLVED", |o| route_condition(o, "ResolvedRefs")),
@@ -95,7 +97,9 @@ fn columns(kind: &str) -> Vec<Column> {
         ],
         "Secret" => vec![
             narrow("TYPE", |o| or(text(o, "/type"), "Opaque")),
-            narrow("DATA", |o| o.get("data").and_then(Value::as_object).map_or(0, |d| d.len()).to_string()),
+            narrow("DATA", |o| {
+                o.get("data").and_then(Value::as_object).map_or(0, serde_json::Map::len).to_string()
+            }),
         ],
         kind => own_columns(kind),
     }
@@ -214,25 +218,28 @@ fn or(text: &str, otherwise: &str) -> String {
     if text.is_empty() { otherwise } else { text }.to_owned()
 }
 
-/// As kubectl has it: two units at most, coarser with age.
 fn age(object: &Value, now: i64) -> String {
     let Some(created) = timestamp(text(object, "/metadata/creationTimestamp")) else {
         return "<unknown>".to_owned();
     };
-    let seconds = (now - created).max(0);
+    human((now - created).max(0))
+}
+
+/// A time as kubectl has it: two units at most, coarser with age.
+fn human(seconds: i64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     let pair = |big: i64, unit: char, small: i64, small_unit: char| match small {
         0 => format!("{big}{unit}"),
         small => format!("{big}{unit}{small}{small_unit}"),
     };
     match seconds {
-        ..120 => format!("{seconds}s"),
-        ..600 => pair(minutes, 'm', seconds % 60, 's'),
-        ..10_800 => format!("{minutes}m"),
-        ..28_800 => pair(hours, 'h', minutes % 60, 'm'),
-        ..172_800 => format!("{hours}h"),
-        ..691_200 => pair(days, 'd', hours % 24, 'h'),
-        ..63_072_000 => format!("{days}d"),
+        0..120 => format!("{seconds}s"),
+        120..600 => pair(minutes, 'm', seconds % 60, 's'),
+        600..10_800 => format!("{minutes}m"),
+        10_800..28_800 => pair(hours, 'h', minutes % 60, 'm'),
+        28_800..172_800 => format!("{hours}h"),
+        172_800..691_200 => pair(days, 'd', hours % 24, 'h'),
+        691_200..63_072_000 => format!("{days}d"),
         _ => pair(days / 365, 'y', days % 365, 'd'),
     }
 }
