@@ -284,7 +284,11 @@ impl Core {
     }
 
     fn remember(&mut self, records: &[StatusRecord]) {
-        if let Err(error) = self.outputs.statuses.append(records) {
+        let Outputs { statuses, store, .. } = &mut self.outputs;
+        let store = store.read().unwrap_or_else(PoisonError::into_inner);
+        let written = statuses.append(records);
+        let live = store.status_count();
+        if let Err(error) = written.and_then(|()| statuses.compact(live, || store.records())) {
             tracing::error!(%error, "cannot write a state file");
         }
     }

@@ -24,6 +24,7 @@ use tokio_stream::wrappers::UnixListenerStream;
 
 use crate::{
     ca::{Authority, CaError, StoredAuthority},
+    client,
     core::{Core, Input, Outputs, Readiness},
     files::{
         diagnostic::Diagnostic,
@@ -32,6 +33,7 @@ use crate::{
         source::{Batch, Given, Source},
     },
     settings::{InvalidInstall, Settings},
+    socket::{self, Door},
     state_dir::{Journal, OpenError, StateDir},
     store::{StatusRecord, Store},
     supervisor::{Config, Supervisor},
@@ -140,6 +142,8 @@ pub async fn run(
 struct Instance {
     state: Arc<StateDir>,
     core: Core,
+    door: Door,
+    control: UnixListener,
     listener: UnixListener,
     publisher: Publisher,
     reports: Reports,
@@ -167,15 +171,13 @@ impl Instance {
         let store = Store::new(remembered);
         let statuses = Journal::begin(state, STATUSES, store.records()).map_err(file(STATUSES))?;
         let (news, _) = mpsc::unbounded_channel();
-        let outputs = Outputs {
-            publisher: publisher.clone(),
-            supervisor,
-            store: Arc::new(RwLock::new(store)),
-            statuses,
-            news,
-        };
+        let store = Arc::new(RwLock::new(store));
+        let door = Door { store: store.clone(), processes: supervisor.processes() };
+        let control = listen(state, client::SOCKET)?;
+        let outputs = Outputs { publisher: publisher.clone(), supervisor, store, statuses, news };
         let core = Core::new(settings, None, handle_key(state)?, authority.roots(), outputs);
-        Ok(Self { state: state.clone(), core, listener, publisher, reports, tokens, authority })
+        let state = state.clone();
+        Ok(Self { state, core, door, control, listener, publisher, reports, tokens, authority })
     }
 
     async fn run(
@@ -190,6 +192,7 @@ impl Instance {
         let (inputs, queue) = mpsc::channel(QUEUE);
         let proxies = tokio::spawn(serve(self.listener, self.publisher, self.tokens, self.authority));
         let reports = tokio::spawn(forward(self.reports, inputs.clone()));
+        let door = tokio::spawn(socket::serve(self.control, self.door));
         let core = tokio::spawn(self.core.run(vec![Input::Edits(first.edits)], queue));
         tokio::select! {
             () = follow(source, observer, ready, inputs) => {}
@@ -202,7 +205,10 @@ impl Instance {
             supervisor.stop(hurry).await;
         }
         proxies.abort();
-        let _ = std::fs::remove_file(self.state.path(XDS));
+        door.abort();
+        for name in [XDS, client::SOCKET] {
+            let _ = std::fs::remove_file(self.state.path(name));
+        }
     }
 }
 

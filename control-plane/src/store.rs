@@ -119,6 +119,11 @@ impl Store {
         Some(StatusRecord { id, status })
     }
 
+    /// How many statuses there are.
+    pub fn status_count(&self) -> usize {
+        self.statuses.len()
+    }
+
     /// Every status, to begin a new record with.
     pub fn records(&self) -> impl Iterator<Item = StatusRecord> + '_ {
         let record = |(id, status): (&ObjectId, &Value)| StatusRecord {

@@ -59,6 +59,36 @@ impl FileKind {
         }
     }
 
+    /// Shorter names for its objects on a command line.
+    pub fn short_names(self) -> Vec<&'static str> {
+        match self {
+            Self::World(Kind::GatewayClass) => vec!["gc"],
+            Self::World(Kind::Gateway) => vec!["gtw"],
+            Self::World(Kind::ReferenceGrant) => vec!["refgrant"],
+            Self::World(Kind::Namespace) => vec!["ns"],
+            Self::World(Kind::Service) => vec!["svc"],
+            Self::World(_) => Vec::new(),
+            Self::Own(definition) => {
+                let names = definition.crd.spec.names.short_names.iter().flatten();
+                names.map(String::as_str).collect()
+            }
+        }
+    }
+
+    /// The kind that a command line means: its plural, singular or short name in any case, with or
+    /// without its group behind a dot.
+    pub fn named(text: &str) -> Option<Self> {
+        let lower = text.to_ascii_lowercase();
+        let (name, group) = lower.split_once('.').map_or((lower.as_str(), None), |(n, g)| (n, Some(g)));
+        let fits = |kind: &Self| {
+            let named = name == kind.plural()
+                || name == kind.kind().to_ascii_lowercase()
+                || kind.short_names().contains(&name);
+            named && group.is_none_or(|group| group == kind.group())
+        };
+        Self::all().find(fits)
+    }
+
     /// The versions that are read, the preferred one first.
     pub fn versions(self) -> Vec<&'static str> {
         match self {
@@ -110,5 +140,28 @@ impl fmt::Display for ObjectId {
         } else {
             write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FileKind;
+
+    #[test]
+    fn kinds_are_known_by_every_name_that_kubectl_takes() {
+        let named = |text: &str| FileKind::named(text).map(FileKind::kind);
+        for text in ["gateways", "gateway", "Gateway", "gtw", "gateways.gateway.networking.k8s.io"] {
+            assert_eq!(named(text), Some("Gateway"), "{text}");
+        }
+        for text in ["gatewayclasses", "gc"] {
+            assert_eq!(named(text), Some("GatewayClass"), "{text}");
+        }
+        for text in ["svcex", "serviceexport", "ServiceExports"] {
+            assert_eq!(named(text), Some("ServiceExport"), "{text}");
+        }
+        assert_eq!(named("ns"), Some("Namespace"));
+        assert_eq!(named("endpointslices"), Some("EndpointSlice"));
+        assert_eq!(named("gateways.example.com"), None);
+        assert_eq!(named("pods"), None);
     }
 }

@@ -127,6 +127,16 @@ impl Objects {
         Self { held, scanned: false }
     }
 
+    /// How many objects are in force.
+    pub fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
     /// Everything that is remembered, to begin a new record with.
     pub fn records(&self) -> impl Iterator<Item = Record> + '_ {
         self.held.iter().filter_map(|(id, held)| held.record(id))

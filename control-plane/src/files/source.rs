@@ -145,9 +145,10 @@ impl Source {
     fn take(&mut self, scan: &Scan) -> Batch {
         let outcome = self.objects.reconcile(scan, now(self.begin), &mut uid);
         self.wake = outcome.wake;
-        if !outcome.records.is_empty()
-            && let Err(error) = self.journal.append(&outcome.records)
-        {
+        let (journal, objects) = (&mut self.journal, &self.objects);
+        let written = journal.append(&outcome.records);
+        let written = written.and_then(|()| journal.compact(objects.len(), || objects.records()));
+        if let Err(error) = written {
             tracing::error!(file = JOURNAL, %error, "cannot write a state file");
         }
         let mut told = HashSet::new();

@@ -13,11 +13,15 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{StateDir, private, replace};
 
+/// Lines that may be in vain whatever the number of live ones.
+const SLACK: usize = 1000;
+
 /// A file that records are added to.
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
     file: File,
+    lines: usize,
 }
 
 impl Journal {
@@ -56,9 +60,30 @@ impl Journal {
         records: impl IntoIterator<Item = T>,
     ) -> io::Result<Self> {
         let path = state.path(name);
-        replace(&path, &lines(records)?)?;
+        let (bytes, lines) = encode(records)?;
+        replace(&path, &bytes)?;
         let file = private().append(true).open(&path)?;
-        Ok(Self { path, file })
+        Ok(Self { path, file, lines })
+    }
+
+    /// Writes it anew with `records`, of which there are `live`, when most of its lines have been replaced
+    /// by later ones.
+    ///
+    /// # Errors
+    /// When it cannot be written; the old one stands then.
+    pub fn compact<T: Serialize, R: IntoIterator<Item = T>>(
+        &mut self,
+        live: usize,
+        records: impl FnOnce() -> R,
+    ) -> io::Result<()> {
+        if self.lines <= SLACK + 2 * live {
+            return Ok(());
+        }
+        let (bytes, lines) = encode(records())?;
+        replace(&self.path, &bytes)?;
+        self.file = private().append(true).open(&self.path)?;
+        self.lines = lines;
+        Ok(())
     }
 
     /// Adds records.
@@ -66,22 +91,21 @@ impl Journal {
     /// # Errors
     /// When they cannot be written.
     pub fn append<T: Serialize>(&mut self, records: impl IntoIterator<Item = T>) -> io::Result<()> {
-        self.file.write_all(&lines(records)?)
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &std::path::Path {
-        &self.path
+        let (bytes, lines) = encode(records)?;
+        self.lines += lines;
+        self.file.write_all(&bytes)
     }
 }
 
-fn lines<T: Serialize>(records: impl IntoIterator<Item = T>) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+/// Lines of JSON, and how many.
+fn encode<T: Serialize>(records: impl IntoIterator<Item = T>) -> io::Result<(Vec<u8>, usize)> {
+    let (mut bytes, mut lines) = (Vec::new(), 0);
     for record in records {
         serde_json::to_writer(&mut bytes, &record)?;
         bytes.push(b'\n');
+        lines += 1;
     }
-    Ok(bytes)
+    Ok((bytes, lines))
 }
 
 #[cfg(test)]
@@ -103,5 +127,20 @@ mod tests {
         let mut journal = Journal::begin(&state, "j", [3]).unwrap();
         journal.append([4]).unwrap();
         assert_eq!(Journal::replay::<u32>(&state, "j").unwrap(), vec![3, 4]);
+    }
+
+    #[test]
+    fn what_later_lines_replaced_goes_in_time() {
+        let parent = tempfile::tempdir().unwrap();
+        let state = StateDir::open(parent.path()).unwrap();
+        let mut journal = Journal::begin(&state, "j", [0]).unwrap();
+        for number in 0..2 * super::SLACK {
+            journal.append([number]).unwrap();
+            journal.compact(1, || [number]).unwrap();
+        }
+        journal.append([7]).unwrap();
+        let lines = Journal::replay::<usize>(&state, "j").unwrap();
+        assert!(lines.len() < super::SLACK + 4, "{}", lines.len());
+        assert_eq!(lines.last(), Some(&7));
     }
 }
