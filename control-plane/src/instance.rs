@@ -3,6 +3,8 @@
 //! Nothing is decided here but that order, and who this cluster is: its id and trust domain are those of
 //! its first start, whatever is read later.
 
+mod door;
+
 use std::{
     io,
     path::{Path, PathBuf},
@@ -22,9 +24,9 @@ use tokio::{
 };
 use tokio_stream::wrappers::UnixListenerStream;
 
+use self::door::Door;
 use crate::{
     ca::{Authority, CaError, StoredAuthority},
-    client,
     core::{Core, Input, Outputs, Readiness},
     files::{
         diagnostic::Diagnostic,
@@ -33,7 +35,7 @@ use crate::{
         source::{Batch, Given, Source},
     },
     settings::{InvalidInstall, Settings},
-    socket::{self, Door},
+    socket::{SOCKET, Server},
     state_dir::{Journal, OpenError, StateDir},
     store::{StatusRecord, Store},
     supervisor::{Config, Supervisor},
@@ -143,7 +145,7 @@ struct Instance {
     state: Arc<StateDir>,
     core: Core,
     door: Door,
-    control: UnixListener,
+    control: Server,
     listener: UnixListener,
     publisher: Publisher,
     reports: Reports,
@@ -173,7 +175,8 @@ impl Instance {
         let (news, _) = mpsc::unbounded_channel();
         let store = Arc::new(RwLock::new(store));
         let door = Door { store: store.clone(), processes: supervisor.processes() };
-        let control = listen(state, client::SOCKET)?;
+        let control = Server::bind(&state.path(SOCKET))
+            .map_err(|e| InstanceError::Listen(state.path(SOCKET).display().to_string(), e))?;
         let outputs = Outputs { publisher: publisher.clone(), supervisor, store, statuses, news };
         let core = Core::new(settings, None, handle_key(state)?, authority.roots(), outputs);
         let state = state.clone();
@@ -192,7 +195,8 @@ impl Instance {
         let (inputs, queue) = mpsc::channel(QUEUE);
         let proxies = tokio::spawn(serve(self.listener, self.publisher, self.tokens, self.authority));
         let reports = tokio::spawn(forward(self.reports, inputs.clone()));
-        let door = tokio::spawn(socket::serve(self.control, self.door));
+        let (control, door) = (self.control, Arc::new(self.door));
+        let door = tokio::spawn(async move { control.serve(door).await });
         let core = tokio::spawn(self.core.run(vec![Input::Edits(first.edits)], queue));
         tokio::select! {
             () = follow(source, observer, ready, inputs) => {}
@@ -206,9 +210,7 @@ impl Instance {
         }
         proxies.abort();
         door.abort();
-        for name in [XDS, client::SOCKET] {
-            let _ = std::fs::remove_file(self.state.path(name));
-        }
+        let _ = std::fs::remove_file(self.state.path(XDS));
     }
 }
 

@@ -4,7 +4,6 @@
 #![cfg_attr(test, allow(clippy::needless_raw_string_hashes, reason = "expect-test writes them so"))]
 
 pub mod ca;
-pub mod client;
 pub mod core;
 pub mod dns;
 pub mod files;

@@ -79,6 +79,14 @@ pub async fn ask(admin: &Path, path: &str) -> Result<Value, ApiError> {
     }
 }
 
+/// Whether the proxy with the admin socket `admin` says that it is ready.
+pub async fn is_ready(admin: &Path) -> bool {
+    let request = hyper::Request::get("/ready").header(header::HOST, "admin");
+    let Ok(request) = request.body(Full::<Bytes>::default()) else { return false };
+    let answer = exchange(admin, request, PATIENCE).await;
+    answer.is_ok_and(|(status, _)| status == StatusCode::OK)
+}
+
 fn query(question: &Question) -> String {
     let mut query = String::new();
     let mut part = |name: &str, value: &str| {
