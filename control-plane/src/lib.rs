@@ -6,6 +6,7 @@
 pub mod ca;
 pub mod core;
 pub mod dns;
+pub mod federation;
 pub mod files;
 pub mod instance;
 pub mod settings;

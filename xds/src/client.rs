@@ -29,7 +29,7 @@ use crate::{
     wire,
 };
 
-pub(crate) use self::backoff::Backoff;
+pub use self::backoff::Backoff;
 
 pub use crate::channel::ChannelError;
 

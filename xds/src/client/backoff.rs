@@ -9,28 +9,36 @@ const LAST: Duration = Duration::from_secs(10);
 
 /// Waits that grow, each chosen at random between a half and the whole of its length.
 #[derive(Debug)]
-pub(crate) struct Backoff {
+pub struct Backoff {
     attempts: u32,
     random: u64,
 }
 
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Backoff {
-    pub(crate) fn new() -> Self {
+    /// Begins with a short wait.
+    pub fn new() -> Self {
         // The standard library seeds its hashers at random; nothing more is needed here.
         Self::seeded(std::hash::RandomState::new().hash_one(0_u8))
     }
 
-    pub(crate) fn seeded(seed: u64) -> Self {
+    /// Waits that follow from `seed`.
+    pub fn seeded(seed: u64) -> Self {
         Self { attempts: 0, random: seed }
     }
 
     /// Begins again with a short wait.
-    pub(crate) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.attempts = 0;
     }
 
     /// How long to wait now.
-    pub(crate) fn wait(&mut self) -> Duration {
+    pub fn wait(&mut self) -> Duration {
         let whole = FIRST.saturating_mul(1 << self.attempts.min(16)).min(LAST);
         self.attempts = self.attempts.saturating_add(1);
         let share = u32::try_from(self.next() % 1024).unwrap_or(0);
