@@ -1,0 +1,143 @@
+//! Runs docs/guide.md as its reader would: saves its manifests, runs its commands, looks for what it says
+//! is printed.
+//!
+//! The word after a fence's language says what a block is: a file's name for manifests; for commands
+//! `background`, `ready` (wait for the line that begins so), `until` (again until it works), `fails`. A
+//! `text` block after a command must be part of what it printed.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panicking"
+)]
+
+use std::{
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct Block {
+    language: String,
+    words: Vec<String>,
+    text: String,
+}
+
+impl Block {
+    fn has(&self, word: &str) -> bool {
+        self.words.iter().any(|w| w == word)
+    }
+}
+
+fn blocks(page: &str) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut lines = page.lines();
+    while let Some(line) = lines.next() {
+        let Some(info) = line.strip_prefix("```") else { continue };
+        let mut words = info.split(' ').map(str::to_owned);
+        let language = words.next().unwrap_or_default();
+        let text: Vec<_> = lines.by_ref().take_while(|line| !line.starts_with("```")).collect();
+        blocks.push(Block { language, words: words.collect(), text: text.join("\n") });
+    }
+    blocks
+}
+
+/// A process group that ends with the test, and everything in it.
+struct Background(Child);
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        let group = format!("-{}", self.0.id());
+        let _ = Command::new("kill").args(["-s", "TERM", "--", &group]).status();
+        let _ = self.0.wait();
+    }
+}
+
+struct Reader {
+    directory: tempfile::TempDir,
+    path: String,
+    background: Vec<Background>,
+}
+
+impl Reader {
+    fn command(&self, script: &str) -> Command {
+        let mut command = Command::new("bash");
+        command.arg("-euc").arg(script).current_dir(self.directory.path()).env("PATH", &self.path);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    fn save(&self, block: &Block) {
+        let file = self.directory.path().join(&block.words[0]);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, &block.text).unwrap();
+    }
+
+    fn start(&mut self, block: &Block) {
+        use std::os::unix::process::CommandExt as _;
+        let mut command = self.command(&block.text);
+        let mut child = command.process_group(0).stdout(Stdio::piped()).spawn().unwrap();
+        let output = child.stdout.take().unwrap();
+        self.background.push(Background(child));
+        if block.has("ready") {
+            let line =
+                BufReader::new(output).lines().map_while(Result::ok).find(|l| l.starts_with("ready"));
+            assert!(line.is_some(), "`{}` ended without a ready line", block.text);
+        }
+    }
+
+    /// Runs a block, again until `expected` is printed if it says so; nobody waits longer than a reader.
+    fn run(&self, block: &Block, expected: Option<&str>) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let output = self.command(&block.text).output().unwrap();
+            let printed = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+            let as_said = output.status.success() != block.has("fails")
+                && expected.is_none_or(|text| printed.contains(text.trim()));
+            if as_said {
+                return;
+            }
+            let again = block.has("until") && Instant::now() < deadline;
+            assert!(again, "`{}` ended with {} and printed:\n{printed}", block.text, output.status);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+fn programs() -> PathBuf {
+    let exe = std::env::current_exe().unwrap();
+    let directory = exe.ancestors().find(|dir| dir.join("isthmus").is_file());
+    let directory = directory.unwrap_or_else(|| {
+        panic!("no `isthmus` beside {}: build the programs first, as `make test` does", exe.display())
+    });
+    directory.to_owned()
+}
+
+#[test]
+fn the_guide_works_as_it_is_written() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guide.md");
+    let blocks = blocks(&std::fs::read_to_string(page).unwrap());
+    let path = format!("{}:{}", programs().display(), std::env::var("PATH").unwrap());
+    let mut reader = Reader { directory: tempfile::tempdir().unwrap(), path, background: Vec::new() };
+    let mut commands = 0;
+    for (number, block) in blocks.iter().enumerate() {
+        match block.language.as_str() {
+            "yaml" => reader.save(block),
+            // The programs are built already.
+            "sh" if block.has("build") => {}
+            "sh" if block.has("background") => reader.start(block),
+            "sh" => {
+                let next = blocks.get(number + 1).filter(|next| next.language == "text");
+                reader.run(block, next.map(|next| next.text.as_str()));
+                commands += 1;
+            }
+            "text" | "console" => {}
+            other => panic!("the guide has a block that nobody checks: {other}"),
+        }
+    }
+    assert!(commands >= 4, "the guide's commands were not found");
+}
