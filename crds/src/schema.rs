@@ -1,6 +1,8 @@
 //! The definitions of all kinds, in one list: what is installed, and what directories are checked by.
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, CustomResourceValidation,
+};
 use kube::{CustomResourceExt, core::ApiResource};
 use serde_json::Value;
 
@@ -30,7 +32,8 @@ pub fn definitions() -> Vec<Definition> {
 }
 
 fn definition<K: CustomResourceExt>() -> Definition {
-    let crd = K::crd();
+    let mut crd = K::crd();
+    crd.spec.versions.iter_mut().filter_map(|version| version.schema.as_mut()).for_each(allow_no_spec);
     let schema = crd.spec.versions.first().and_then(|version| version.schema.as_ref());
     let schema = schema.and_then(|schema| serde_json::to_value(&schema.open_api_v3_schema).ok());
     Definition {
@@ -38,5 +41,16 @@ fn definition<K: CustomResourceExt>() -> Definition {
         namespaced: crd.spec.scope == "Namespaced",
         schema: schema.unwrap_or_default(),
         crd,
+    }
+}
+
+/// A `spec` that needs no field need not be written: the Multi-Cluster Services API has it so, and people
+/// leave it out. The derived schema asks for it always.
+fn allow_no_spec(validation: &mut CustomResourceValidation) {
+    let Some(schema) = &mut validation.open_api_v3_schema else { return };
+    let spec = schema.properties.as_ref().and_then(|fields| fields.get("spec"));
+    if spec.is_some_and(|spec| spec.required.as_ref().is_none_or(Vec::is_empty)) {
+        let required = schema.required.take().into_iter().flatten().filter(|field| field != "spec");
+        schema.required = Some(required.collect()).filter(|required: &Vec<String>| !required.is_empty());
     }
 }

@@ -51,6 +51,18 @@ fn every_field_is_documented_and_structural() {
 }
 
 #[test]
+fn a_spec_that_needs_no_field_may_be_left_out() {
+    let required = |kind: &str| {
+        let all = definitions();
+        let definition = all.iter().find(|definition| definition.resource.kind == kind).unwrap();
+        definition.schema.get("required").cloned().unwrap_or_default()
+    };
+    assert_eq!(required("ServiceExport"), Value::Null);
+    assert_eq!(required("MeshInstall"), Value::Null);
+    assert_eq!(required("ServiceImport"), json!(["spec"]));
+}
+
+#[test]
 fn i3_rules_refuse_what_they_are_for() {
     let install = definitions().remove(0);
     let check = |spec: Value, old: Option<Value>| -> Result<(), String> {

@@ -101,6 +101,14 @@ fn validate_finds_nothing_wrong_where_nothing_is() {
 }
 
 #[test]
+fn validate_accepts_the_manifests_of_the_demo() {
+    for directory in ["../../demo/east", "../../demo/west"] {
+        let ran = run(&["validate", "-f", directory]);
+        assert_eq!((ran.code, &*ran.out), (Some(0), "no errors, no warnings\n"), "{directory}");
+    }
+}
+
+#[test]
 fn validate_checks_what_a_mesh_install_means() {
     let dir = tempfile::tempdir().unwrap();
     let install = "apiVersion: isthmus.dev/v1alpha1\nkind: MeshInstall\nmetadata: {name: mesh}\nspec:\n  \
