@@ -69,8 +69,6 @@ pub struct Outputs {
 pub enum News {
     /// This cluster exports something else.
     Exports(Vec<ExportChange>),
-    /// It imports something else.
-    Imports(Vec<ImportChange>),
     /// It is to be something else.
     Settings(Settings),
 }
@@ -85,6 +83,7 @@ pub struct Core {
     serving: BTreeSet<Name>,
     /// Scopes that a proxy has put in force.
     acked: BTreeSet<Name>,
+    refreshed: bool,
     ready: tokio::sync::watch::Sender<Option<Readiness>>,
 }
 
@@ -102,7 +101,7 @@ impl Core {
         outputs.supervisor.tune(tuning(&settings));
         let (serving, acked) = (BTreeSet::new(), BTreeSet::new());
         let ready = tokio::sync::watch::Sender::new(None);
-        Self { compiler, settings, federation, outputs, serving, acked, ready }
+        Self { compiler, settings, federation, outputs, serving, acked, refreshed: false, ready }
     }
 
     /// Tells when every accepted Gateway is programmed, or says why it cannot be.
@@ -232,11 +231,10 @@ impl Core {
             tracing::error!(unit = fault.unit, key = fault.key, error = %fault.message,
                 "a translation failed, which is an error of isthmus");
         }
-        if !refresh.exports.is_empty() {
+        // The first ones are all of them, and none is news too.
+        let first = !std::mem::replace(&mut self.refreshed, true);
+        if first || !refresh.exports.is_empty() {
             self.tell(News::Exports(refresh.exports));
-        }
-        if !refresh.imports.is_empty() {
-            self.tell(News::Imports(refresh.imports));
         }
         self.look_ready();
     }

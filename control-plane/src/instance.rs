@@ -4,6 +4,7 @@
 //! its first start, whatever is read later.
 
 mod door;
+mod peers;
 
 use std::{
     io,
@@ -13,6 +14,7 @@ use std::{
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use isthmus_east_west::handle::HandleKey;
+use isthmus_world::Change;
 use isthmus_xds::{
     delta::server::Limits,
     server::{self as xds, Publisher, Reports},
@@ -24,10 +26,11 @@ use tokio::{
 };
 use tokio_stream::wrappers::UnixListenerStream;
 
-use self::door::Door;
+use self::{door::Door, peers::Peers};
 use crate::{
     ca::{Authority, CaError, StoredAuthority},
     core::{Core, Input, Outputs, Readiness},
+    federation::FederationError,
     files::{
         diagnostic::Diagnostic,
         kinds::ObjectId,
@@ -100,6 +103,9 @@ pub enum InstanceError {
     /// There is no proxy to run.
     #[error("the proxy's program {} is not there: set ISTHMUS_PROXY to where it is", .0.display())]
     NoProxy(PathBuf),
+    /// Peers cannot be taken up.
+    #[error(transparent)]
+    Federation(#[from] FederationError),
     /// A socket cannot be bound.
     #[error("cannot listen on {0}")]
     Listen(String, #[source] io::Error),
@@ -135,7 +141,7 @@ pub async fn run(
     report(&mut observer, &first);
     let settings = settings(&first)?;
     claim(&state, &options.state_dir, &settings)?;
-    let instance = Instance::assemble(&state, program, settings)?;
+    let instance = Instance::assemble(&state, program, settings).await?;
     instance.run(source, first, observer, shutdown, hurry).await;
     Ok(())
 }
@@ -151,10 +157,11 @@ struct Instance {
     reports: Reports,
     tokens: Tokens,
     authority: Arc<Authority>,
+    peers: Peers,
 }
 
 impl Instance {
-    fn assemble(
+    async fn assemble(
         state: &Arc<StateDir>,
         program: PathBuf,
         settings: Settings,
@@ -172,15 +179,21 @@ impl Instance {
         let remembered = Journal::replay::<StatusRecord>(state, STATUSES).map_err(file(STATUSES))?;
         let store = Store::new(remembered);
         let statuses = Journal::begin(state, STATUSES, store.records()).map_err(file(STATUSES))?;
-        let (news, _) = mpsc::unbounded_channel();
+        let (news, heard) = mpsc::unbounded_channel();
         let store = Arc::new(RwLock::new(store));
-        let door = Door { store: store.clone(), processes: supervisor.processes() };
+        let peers = Peers::start(state, &authority, &settings, heard).await?;
+        let door = Door {
+            store: store.clone(),
+            processes: supervisor.processes(),
+            federation: peers.federation.clone(),
+        };
         let control = Server::bind(&state.path(SOCKET))
             .map_err(|e| InstanceError::Listen(state.path(SOCKET).display().to_string(), e))?;
         let outputs = Outputs { publisher: publisher.clone(), supervisor, store, statuses, news };
-        let core = Core::new(settings, None, handle_key(state)?, authority.roots(), outputs);
+        let federation = Some(peers.address);
+        let core = Core::new(settings, federation, handle_key(state)?, authority.roots(), outputs);
         let state = state.clone();
-        Ok(Self { state, core, door, control, listener, publisher, reports, tokens, authority })
+        Ok(Self { state, core, door, control, listener, publisher, reports, tokens, authority, peers })
     }
 
     async fn run(
@@ -197,7 +210,14 @@ impl Instance {
         let reports = tokio::spawn(forward(self.reports, inputs.clone()));
         let (control, door) = (self.control, Arc::new(self.door));
         let door = tokio::spawn(async move { control.serve(door).await });
-        let core = tokio::spawn(self.core.run(vec![Input::Edits(first.edits)], queue));
+        let known = vec![Input::Changes(self.peers.known), Input::Edits(first.edits)];
+        let changes = tokio::spawn(forward_changes(self.peers.changes, inputs.clone()));
+        let news = tokio::spawn(peers::tell(
+            self.peers.news,
+            self.peers.federation.clone(),
+            self.peers.address,
+        ));
+        let core = tokio::spawn(self.core.run(known, queue));
         tokio::select! {
             () = follow(source, observer, ready, inputs) => {}
             () = shutdown => {}
@@ -205,9 +225,12 @@ impl Instance {
         tracing::info!("draining");
         // The core ends when nobody is left who could tell it anything.
         reports.abort();
+        changes.abort();
         if let Ok(supervisor) = core.await {
             supervisor.stop(hurry).await;
         }
+        self.peers.federation.shut_down().await;
+        news.abort();
         proxies.abort();
         door.abort();
         let _ = std::fs::remove_file(self.state.path(XDS));
@@ -243,6 +266,14 @@ async fn follow(
 
 async fn forward(mut reports: Reports, inputs: mpsc::Sender<Input>) {
     while inputs.send(Input::Proxy(reports.next().await)).await.is_ok() {}
+}
+
+async fn forward_changes(mut changes: mpsc::Receiver<Vec<Change>>, inputs: mpsc::Sender<Input>) {
+    while let Some(changes) = changes.recv().await {
+        if inputs.send(Input::Changes(changes)).await.is_err() {
+            return;
+        }
+    }
 }
 
 async fn serve(listener: UnixListener, publisher: Publisher, tokens: Tokens, authority: Arc<Authority>) {

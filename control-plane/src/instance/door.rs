@@ -6,21 +6,25 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
+use isthmus_east_west::invite::LIFE;
 use serde_json::Value;
 
 use crate::{
+    federation::{Federation, FederationError, PeerStatus},
     socket::{self, Api, ApiError, Invited, Joined, ObjectQuery, PeerInfo, ProxyInfo},
     store::{Selection, Store},
     supervisor::{Process, Processes},
 };
 
 /// What is asked about.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Door {
     /// Objects with their status.
     pub(super) store: Arc<RwLock<Store>>,
     /// Proxies.
     pub(super) processes: Processes,
+    /// Peers.
+    pub(super) federation: Federation,
 }
 
 #[async_trait]
@@ -41,19 +45,49 @@ impl Api for Door {
     }
 
     async fn peers(&self) -> Result<Vec<PeerInfo>, ApiError> {
-        Err(no_federation())
+        let peers = self.federation.list().await.map_err(|error| refusal(&error))?;
+        Ok(peers.into_iter().map(peer).collect())
     }
 
     async fn invite(&self) -> Result<Invited, ApiError> {
-        Err(no_federation())
+        let token = self.federation.invite().await.map_err(|error| refusal(&error))?;
+        Ok(Invited { token: token.expose().clone(), seconds: LIFE })
     }
 
-    async fn join(&self, _token: &str) -> Result<Joined, ApiError> {
-        Err(no_federation())
+    async fn join(&self, token: &str) -> Result<Joined, ApiError> {
+        let joined = self.federation.join(token).await.map_err(|error| refusal(&error))?;
+        Ok(Joined { peer: joined.cluster, trust_domain: joined.trust_domain })
     }
 
-    async fn leave(&self, _name: &str, _force: bool) -> Result<(), ApiError> {
-        Err(no_federation())
+    async fn leave(&self, name: &str, force: bool) -> Result<(), ApiError> {
+        self.federation.leave(name, force).await.map_err(|error| refusal(&error))
+    }
+}
+
+fn peer(peer: PeerStatus) -> PeerInfo {
+    PeerInfo {
+        name: peer.cluster,
+        state: peer.state,
+        trust_domain: peer.trust_domain,
+        gateways: peer.gateways,
+        services: peer.services,
+        stream: peer.stream,
+        message: peer.trouble,
+    }
+}
+
+fn refusal(error: &FederationError) -> ApiError {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    match (error, error.exit_code()) {
+        (FederationError::UnknownPeer(_), _) => ApiError::NotFound(text),
+        (_, 1) => ApiError::Invalid(text),
+        (_, 4) => ApiError::Refused(text),
+        _ => ApiError::Internal(text),
     }
 }
 
@@ -69,8 +103,4 @@ async fn proxy(process: Process) -> ProxyInfo {
         revision: None,
         restarts: process.restarts,
     }
-}
-
-fn no_federation() -> ApiError {
-    ApiError::Internal("this version cannot join clusters yet".to_owned())
 }
