@@ -26,6 +26,7 @@ mod runtime;
 mod settings;
 mod snapshot;
 mod spare;
+mod sys;
 mod thread;
 mod timer;
 mod tls;

@@ -22,6 +22,8 @@ thread_local! {
 pub(crate) struct Outgoing {
     bytes: Vec<u8>,
     sent: usize,
+    /// Of all that was ever queued.
+    total: u64,
 }
 
 impl Outgoing {
@@ -36,6 +38,11 @@ impl Outgoing {
     /// How much is waiting.
     pub(crate) fn len(&self) -> usize {
         self.bytes.len() - self.sent
+    }
+
+    /// How much has left of all that was ever queued.
+    pub(crate) fn sent(&self) -> u64 {
+        self.total
     }
 
     /// Whether nothing is waiting.
@@ -71,6 +78,7 @@ impl Outgoing {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.sent += sent;
+            self.total += sent as u64;
         }
         self.clear();
         io.poll_flush(cx)

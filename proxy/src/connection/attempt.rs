@@ -3,7 +3,7 @@
 //! Tried again, on another endpoint while there is one and else on another backend of the rule:
 //! - whatever the method, what provably never reached the workload: a refused connection, a handle that
 //!   the gateway does not know, an answer by which a peer's gateway says that it could not get there, a
-//!   pooled connection that was closed before it took anything;
+//!   connection that the endpoint had closed before anything came to it;
 //! - idempotent methods (RFC 9110, section 9.2.2), what ended without an answer, ran into the limit of an
 //!   attempt, waited for a gateway that is silent, or was answered with a status that the rule names.
 //!
@@ -40,9 +40,10 @@ pub(crate) enum Failed {
     /// No connection.
     #[error(transparent)]
     Connect(ConnectError),
-    /// No answer. `reused` says that the connection came from the pool, `wrote` that bytes may have left.
+    /// No answer. `reused` says that the connection came from the pool, `reached` that anything may have
+    /// come to the endpoint.
     #[error("{failure}")]
-    Exchange { failure: Failure, reused: bool, wrote: bool },
+    Exchange { failure: Failure, reused: bool, reached: bool },
     /// A peer's gateway says that it could not reach the workload.
     #[error("the peer's gateway could not reach the workload")]
     Unreached,
@@ -207,8 +208,9 @@ impl Kind {
         match failed {
             Failed::Connect(_) | Failed::Unreached => Self::Unreached(503),
             Failed::Status(status) => unknown(*status),
-            Failed::Exchange { failure, reused, wrote } => match failure {
-                Failure::Nothing(_) if !wrote || (*reused && idempotent) => Self::Unused,
+            Failed::Exchange { failure, reused, reached } => match failure {
+                Failure::Nothing(_) if *reused && (idempotent || !reached) => Self::Unused,
+                Failure::Nothing(_) if !reached => Self::Unreached(502),
                 Failure::Nothing(_) | Failure::Partial(_) => unknown(502),
                 Failure::Malformed(_) | Failure::Flood => Self::Final(Next::GiveUp(502)),
                 Failure::BadBody => Self::Final(Next::GiveUp(400)),

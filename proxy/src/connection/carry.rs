@@ -143,7 +143,7 @@ impl<D: Downstream> Try<'_, '_, D> {
                 return Poll::Ready(opened.map_err(Failed::Connect));
             }
             let ended =
-                |failure| Poll::Ready(Err(Failed::Exchange { failure, reused: false, wrote: false }));
+                |failure| Poll::Ready(Err(Failed::Exchange { failure, reused: false, reached: false }));
             if self.down.is_body_done() && self.down.poll_gone(cx).is_ready() {
                 return ended(Failure::ClientGone);
             }
@@ -189,7 +189,7 @@ impl<D: Downstream> Try<'_, '_, D> {
         edits: &mut Edits,
     ) -> Result<Ended, Failed> {
         let thread = self.context.thread;
-        let failed = |failure, wrote| Failed::Exchange { failure, reused, wrote };
+        let failed = |failure, reached| Failed::Exchange { failure, reused, reached };
         let wire = self.down.is_wire() && up.is_wire();
         self.down.set_raw(wire);
         let request = self.down.request();
@@ -207,7 +207,7 @@ impl<D: Downstream> Try<'_, '_, D> {
         let interim = thread.shared.settings.limits.interim_answers;
         let mut exchange = Exchange::new(self.down, up, edits, self.watch, tee, interim);
         if let Err(failure) = poll_fn(|cx| exchange.poll_answer(cx)).await {
-            return Err(failed(failure, exchange.up.wrote()));
+            return Err(failed(failure, exchange.up.reached()));
         }
 
         let response = exchange.up.response();

@@ -69,7 +69,7 @@ pub(crate) trait UpstreamSide {
     /// Whether bodies are passed on raw, chunked framing included.
     fn is_wire(&self) -> bool;
     /// Whether anything may have reached the endpoint.
-    fn wrote(&self) -> bool;
+    fn reached(&self) -> bool;
     /// Takes bytes of the request's body; how many.
     fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
     /// Queues the end of the request.

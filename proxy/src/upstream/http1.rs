@@ -16,7 +16,9 @@ use crate::{
         BodyLimits, Edits, FieldsView, Framing, HeadError, InvalidValue, Method, Parse, Request,
         Response, ResponseHead,
     },
+    io::Io,
     outgoing::Outgoing,
+    sys,
 };
 
 /// One attempt on an HTTP/1.1 connection.
@@ -27,8 +29,10 @@ pub(crate) struct Http1Attempt {
     head: Box<ResponseHead>,
     body: BodyReader,
     limits: BodyLimits,
-    /// Bytes were written to the socket, or may have been.
-    wrote: bool,
+    /// Bytes of the body that were handed to the connection past what is queued.
+    passed: u64,
+    /// The endpoint has closed the connection.
+    closed: bool,
     /// Of the request.
     method: Method,
     /// The head of the answer was read.
@@ -49,7 +53,8 @@ impl Http1Attempt {
             head,
             body: BodyReader::new(Framing::None, limits, 0, false),
             limits,
-            wrote: false,
+            passed: 0,
+            closed: false,
             method: Method::Get,
             answering: false,
             coding: Coding::Raw,
@@ -110,13 +115,25 @@ impl UpstreamSide for Http1Attempt {
         true
     }
 
-    fn wrote(&self) -> bool {
-        self.wrote
+    /// A close acknowledges all that came before it, and what comes after it nobody reads; so what is not
+    /// acknowledged by then was never seen. A reset acknowledges nothing, and says nothing.
+    fn reached(&self) -> bool {
+        let written = self.out.sent() + self.passed;
+        match &self.upstream.io {
+            Io::Plain(tcp) if self.closed => {
+                sys::unacknowledged(tcp).map_or(written > 0, |left| (left as u64) < written)
+            }
+            _ => written > 0,
+        }
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.wrote = true;
-        wire::poll_send(&mut self.out, &mut self.upstream.io, self.coding, cx, bytes)
+        let sent = wire::poll_send(&mut self.out, &mut self.upstream.io, self.coding, cx, bytes);
+        // What was taken and is not queued went straight to the socket.
+        if let (true, Poll::Ready(Ok(count))) = (self.out.is_empty(), &sent) {
+            self.passed += *count as u64;
+        }
+        sent
     }
 
     fn send_end(&mut self, trailers: Option<FieldsView<'_>>) {
@@ -124,7 +141,6 @@ impl UpstreamSide for Http1Attempt {
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.wrote = true;
         self.out.poll_send(cx, &mut self.upstream.io)
     }
 
@@ -142,7 +158,10 @@ impl UpstreamSide for Http1Attempt {
             }
             let read = ready!(self.upstream.io.poll_read(cx, &mut self.input));
             let error = match read {
-                Ok(0) => io::ErrorKind::UnexpectedEof.into(),
+                Ok(0) => {
+                    self.closed = true;
+                    io::ErrorKind::UnexpectedEof.into()
+                }
                 Ok(_) => continue,
                 Err(error) => error,
             };
@@ -199,5 +218,58 @@ impl UpstreamSide for Http1Attempt {
 impl From<HeadError> for AnswerError {
     fn from(error: HeadError) -> Self {
         Self::Malformed(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::poll_fn,
+        io::Read,
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::{Http1Attempt, Upstream};
+    use crate::{
+        connection::{UpstreamSide, wire::Coding},
+        http1::{BodyLimits, Edits, Limits, RequestHead, ResponseHead},
+        io::Io,
+    };
+
+    /// Whether a request to `endpoint`, which gives no answer, may have come to it. The endpoint acts
+    /// before the request is sent when `first` says so, else after that.
+    async fn reached(endpoint: impl FnOnce(TcpStream) + Send + 'static, first: bool) -> bool {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let near = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (far, _) = listener.accept().unwrap();
+        let acting = std::thread::spawn(move || endpoint(far));
+        let acting = if first { acting.join().map(|()| None).unwrap() } else { Some(acting) };
+        let upstream = Upstream { io: Io::Plain(near), gateway: None, reused: true };
+        let mut attempt = Http1Attempt::new(
+            upstream,
+            Box::new(ResponseHead::new(Limits::default())),
+            BodyLimits::default(),
+        );
+        let text = b"POST /orders HTTP/1.1\r\nhost: a.test\r\n\r\n";
+        let mut head = RequestHead::new(Limits::default());
+        head.parse(text).unwrap();
+        attempt.send_head(head.view(text), &Edits::default(), None, Coding::Raw).unwrap();
+        let _ = poll_fn(|cx| attempt.poll_flush(cx)).await;
+        assert!(poll_fn(|cx| attempt.poll_head(cx)).await.is_err());
+        if let Some(acting) = acting {
+            acting.join().unwrap();
+        }
+        attempt.reached()
+    }
+
+    #[tokio::test]
+    async fn what_was_sent_after_the_endpoint_closed_has_reached_nobody() {
+        assert!(!reached(drop, true).await);
+    }
+
+    #[tokio::test]
+    async fn what_was_read_has_reached_somebody_however_the_connection_ends() {
+        assert!(reached(|mut far| drop(far.read(&mut [0; 4096])), false).await, "closed");
+        assert!(reached(|mut far| drop(far.read(&mut [0; 5])), false).await, "reset");
     }
 }

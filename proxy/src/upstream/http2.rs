@@ -145,7 +145,7 @@ impl UpstreamSide for Http2Attempt {
         false
     }
 
-    fn wrote(&self) -> bool {
+    fn reached(&self) -> bool {
         !self.refused
     }
 
