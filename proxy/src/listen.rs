@@ -198,20 +198,18 @@ pub(crate) fn adopt_std(thread: &Rc<Thread>, stream: TcpStream, address: SocketA
 
 /// Serves a connection on this thread.
 fn adopt(thread: &Rc<Thread>, stream: TokioStream, address: SocketAddr, socket: Socket) {
-    let guard = Connected::new(thread);
+    let connected = Connected::new(thread);
     if stream.set_nodelay(true).is_err() {
         // The client left already.
         return;
     }
-    let served = connection::accept(Rc::clone(thread), stream, address, socket);
-    tokio::task::spawn_local(async move {
-        let _guard = guard;
-        served.await;
-    });
+    // Awaited in another future it would take its room twice.
+    let served = connection::accept(Rc::clone(thread), stream, address, socket, connected);
+    tokio::task::spawn_local(served);
 }
 
 /// Counts a connection for as long as it lives.
-struct Connected(Rc<Thread>);
+pub(crate) struct Connected(Rc<Thread>);
 
 impl Connected {
     fn new(thread: &Rc<Thread>) -> Self {

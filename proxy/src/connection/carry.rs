@@ -1,6 +1,6 @@
 //! One attempt: a connection, the request on it, the answer back.
 
-use std::{future::poll_fn, io, rc::Rc, sync::Arc, task::Poll};
+use std::{future::poll_fn, io, pin::Pin, rc::Rc, sync::Arc, task::Poll};
 
 use isthmus_ir::BackendProtocol;
 
@@ -103,7 +103,7 @@ impl<D: Downstream> Try<'_, '_, D> {
         let snapshot = Rc::clone(self.snapshot);
         let opening = Arc::clone(endpoint);
         let opening = async move { connect(&opening, &snapshot.mesh, within).await };
-        self.opened(destination, opening).await
+        self.opened(destination, Box::pin(opening)).await
     }
 
     /// A connection for streams, with room for one more; whether it was there already.
@@ -123,21 +123,21 @@ impl<D: Downstream> Try<'_, '_, D> {
             let Way::Direct(addresses) = &opening.way else { return Err(ConnectError::NoWay) };
             connect_http2(addresses, within).await.map_err(ConnectError::Endpoint)
         };
-        let kept = self.opened(destination, opening).await?;
+        let kept = self.opened(destination, Box::pin(opening)).await?;
         let sender = kept.one_more().ok_or(Failed::Connect(ConnectError::NoWay))?;
         thread.pool.put_sender(endpoint, kept);
         Ok((sender, false))
     }
 
-    /// Waits for a connection. The client and the deadlines are watched meanwhile.
+    /// Waits for a connection. The client and the deadlines are watched meanwhile. What is waited for has
+    /// a box of its own, so that it takes no room in the tasks of connections that wait for nothing.
     async fn opened<T>(
         &mut self,
         destination: &Destination<'_>,
-        opening: impl Future<Output = Result<T, ConnectError>>,
+        mut opening: Pin<Box<impl Future<Output = Result<T, ConnectError>>>>,
     ) -> Result<T, Failed> {
         let thread = self.context.thread;
         count(thread, destination.service, |cells| cells.connects.add(1));
-        let mut opening = Box::pin(opening);
         let opened = poll_fn(|cx| {
             if let Poll::Ready(opened) = opening.as_mut().poll(cx) {
                 return Poll::Ready(opened.map_err(Failed::Connect));

@@ -5,11 +5,18 @@ use std::{future::poll_fn, io, net::SocketAddr, rc::Rc, sync::Arc, task::Poll};
 use isthmus_ir::{HandleTarget, Name, Protocol, normalize};
 use tokio::net::TcpStream;
 
-use super::{Client, Door, http1::Http1Connection, http2::serve_http2, serve::serve_http1, tunnel};
+use super::{
+    Client, Door,
+    http1::Http1Connection,
+    http2::serve_http2,
+    prefixed::Prefixed,
+    serve::{Ended, serve_http1},
+    tunnel,
+};
 use crate::{
     buffer::Buffer,
     io::Io,
-    listen::Socket,
+    listen::{Connected, Socket},
     outgoing::Outgoing,
     thread::Thread,
     timer::Timer,
@@ -31,7 +38,15 @@ enum Speech {
 }
 
 /// Serves a connection that was accepted on `socket`.
-pub(crate) async fn accept(thread: Rc<Thread>, stream: TcpStream, address: SocketAddr, socket: Socket) {
+/// `connected` lives as long as the connection.
+pub(crate) async fn accept(
+    thread: Rc<Thread>,
+    stream: TcpStream,
+    address: SocketAddr,
+    socket: Socket,
+    connected: Connected,
+) {
+    let _connected = connected;
     let timer = poll_fn(|cx| Poll::Ready(Rc::new(thread.timers.register(cx.waker().clone())))).await;
     let entered = match speech(&thread, socket) {
         None => return,
@@ -42,14 +57,14 @@ pub(crate) async fn accept(thread: Rc<Thread>, stream: TcpStream, address: Socke
         },
     };
     let client = Client::new(entered.door, address, socket.port);
-    if let Io::Tls(stream) = &entered.io
-        && stream.agreed().alpn_protocol() == Some(b"h2")
-    {
-        return Box::pin(serve_http2(&thread, entered.io, client, &timer)).await;
-    }
-    let connection =
+    let http2 = matches!(&entered.io, Io::Tls(tls) if tls.agreed().alpn_protocol() == Some(b"h2"));
+    let mut connection =
         Http1Connection { io: entered.io, input: Buffer::default(), out: Outgoing::default() };
-    serve_http1(&thread, connection, client, &timer).await;
+    if http2 || serve_http1(&thread, &mut connection, &client, &timer).await == Ended::Http2 {
+        let Http1Connection { io, input, .. } = connection;
+        let io = Prefixed { io, read: input };
+        Box::pin(serve_http2(&thread, io, client, &timer)).await;
+    }
 }
 
 /// What the listeners of the socket speak. Listeners that share one speak the same.

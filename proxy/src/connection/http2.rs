@@ -13,13 +13,13 @@ use std::{
 
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream, server::SendResponse};
-use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     Client,
     answer::Answer,
     body::ReadError,
     forward::{self, Report, Served, serve},
+    prefixed::Prefixed,
     sides::Downstream,
     stream::{self, Incoming},
 };
@@ -172,12 +172,7 @@ impl Downstream for Http2Request {
 }
 
 /// Serves a connection that speaks HTTP/2 until it ends.
-pub(crate) async fn serve_http2<IO: AsyncRead + AsyncWrite + Unpin + 'static>(
-    thread: &Rc<Thread>,
-    io: IO,
-    client: Client,
-    timer: &Rc<Timer>,
-) {
+pub(crate) async fn serve_http2(thread: &Rc<Thread>, io: Prefixed, client: Client, timer: &Rc<Timer>) {
     let limits = &thread.shared.settings.limits;
     let settings = http2::Settings { streams: limits.http2_streams, ..http2::Settings::default() };
     timer.arm(thread.timers.now() + thread.handshake_timeout());

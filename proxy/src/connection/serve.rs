@@ -12,8 +12,6 @@ use super::{
     answer::Answer,
     forward::{self, Report, Served, serve},
     http1::{Http1Connection, Http1Request},
-    http2::serve_http2,
-    prefixed::Prefixed,
     sides::Downstream,
     tunnel,
 };
@@ -31,6 +29,8 @@ use crate::{
 const LINGER_BYTES: usize = 256 * 1024;
 /// For how long, in milliseconds.
 const LINGER: u64 = 1000;
+/// A client whose next request comes within this keeps what serving takes, in milliseconds.
+const SOON: u64 = 100;
 
 /// What the wait for a request ended with.
 enum Arrived {
@@ -44,67 +44,122 @@ enum Arrived {
     Late,
 }
 
+/// How the part of a connection ended that speaks HTTP/1.1.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// With the connection.
+    Over,
+    /// The client speaks HTTP/2; what it has sent is still there.
+    Http2,
+}
+
 /// Serves requests until the connection ends.
+///
+/// What serving takes has a box of its own, which lasts for as long as requests keep coming: a connection
+/// that waits for long is its socket and little more, and one in use allocates nothing for a request.
 pub(crate) async fn serve_http1(
     thread: &Rc<Thread>,
-    mut connection: Http1Connection,
-    client: Client,
+    connection: &mut Http1Connection,
+    client: &Client,
     timer: &Rc<Timer>,
-) {
+) -> Ended {
     let mut first = true;
     loop {
-        if !poll_fn(|cx| wait(thread, &mut connection, timer, cx)).await {
-            return;
+        let idle = thread.idle_timeout();
+        timer.disarm();
+        if poll_fn(|cx| wait(thread, connection, (timer, idle), cx)).await != Waited::Bytes {
+            return Ended::Over;
         }
         if std::mem::take(&mut first) && !client.is_mesh() {
             // TLS says by ALPN what is spoken; in clear text its first bytes do.
-            match poll_fn(|cx| is_http2(thread, &mut connection, timer, cx)).await {
+            match poll_fn(|cx| is_http2(thread, connection, timer, cx)).await {
                 Some(false) => {}
-                Some(true) => {
-                    let Http1Connection { io, input, .. } = connection;
-                    let io = Prefixed { io, read: input };
-                    return Box::pin(serve_http2(thread, io, client, timer)).await;
-                }
-                None => return,
+                Some(true) => return Ended::Http2,
+                None => return Ended::Over,
             }
         }
-        let limits = thread.shared.settings.limits.request_head;
-        let mut head = thread.request_heads.take(|| RequestHead::new(limits));
-        let mut armed = false;
-        match poll_fn(|cx| read_head(thread, &mut connection, &mut head, (timer, &mut armed), cx)).await
-        {
-            Arrived::Head => {}
-            Arrived::Nothing => return,
-            Arrived::Late => {
-                return refuse(thread, connection, 408, "the head took too long", timer).await;
-            }
-            Arrived::Bad(error) => {
-                return refuse(thread, connection, error.status(), "the head is malformed", timer).await;
-            }
-        }
-        match serve_request(thread, &mut connection, &client, timer, head).await {
-            After::Again => {}
-            After::Close => return linger(thread, connection, timer).await,
-            After::Gone => return,
+        if Box::pin(serve_requests(thread, connection, client, timer)).await == Busy::Over {
+            return Ended::Over;
         }
     }
 }
 
-/// Waits for the first byte of a request; false when none will come.
+/// Why requests stopped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Busy {
+    /// None came for a while.
+    Idle,
+    Over,
+}
+
+/// Serves the request that has begun to arrive and those that follow it soon.
+async fn serve_requests(
+    thread: &Rc<Thread>,
+    connection: &mut Http1Connection,
+    client: &Client,
+    timer: &Rc<Timer>,
+) -> Busy {
+    loop {
+        let limits = thread.shared.settings.limits.request_head;
+        let mut head = thread.request_heads.take(|| RequestHead::new(limits));
+        let mut armed = false;
+        match poll_fn(|cx| read_head(thread, connection, &mut head, (timer, &mut armed), cx)).await {
+            Arrived::Head => {}
+            Arrived::Nothing => return Busy::Over,
+            Arrived::Late => {
+                refuse(thread, connection, 408, "the head took too long", timer).await;
+                return Busy::Over;
+            }
+            Arrived::Bad(error) => {
+                refuse(thread, connection, error.status(), "the head is malformed", timer).await;
+                return Busy::Over;
+            }
+        }
+        match serve_request(thread, connection, client, timer, head).await {
+            After::Again => {}
+            After::Close => {
+                linger(thread, connection, timer).await;
+                return Busy::Over;
+            }
+            After::Gone => return Busy::Over,
+        }
+        timer.disarm();
+        match poll_fn(|cx| wait(thread, connection, (timer, SOON), cx)).await {
+            Waited::Bytes => {}
+            Waited::Late if !thread.shared.drain.closes_idle() => return Busy::Idle,
+            Waited::Late | Waited::Gone => return Busy::Over,
+        }
+    }
+}
+
+/// What came of waiting for a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Waited {
+    /// Its first bytes are there.
+    Bytes,
+    /// Nothing, for as long as was waited.
+    Late,
+    Gone,
+}
+
+/// Waits for the first byte of a request, for so many milliseconds.
 fn wait(
     thread: &Thread,
     connection: &mut Http1Connection,
-    timer: &Timer,
+    (timer, patience): (&Timer, u64),
     cx: &mut Context<'_>,
-) -> Poll<bool> {
+) -> Poll<Waited> {
     if !connection.input.is_empty() {
-        return Poll::Ready(true);
+        return Poll::Ready(Waited::Bytes);
     }
     match connection.io.poll_read(cx, &mut connection.input) {
-        Poll::Ready(read) => Poll::Ready(matches!(read, Ok(1..))),
-        Poll::Pending if timer.passed() || thread.shared.drain.closes_idle() => Poll::Ready(false),
+        Poll::Ready(Ok(1..)) => Poll::Ready(Waited::Bytes),
+        Poll::Ready(_) => Poll::Ready(Waited::Gone),
+        Poll::Pending if timer.passed() || thread.shared.drain.closes_idle() => {
+            Poll::Ready(Waited::Late)
+        }
         Poll::Pending => {
-            timer.arm(thread.timers.now() + thread.idle_timeout());
+            timer.arm(thread.timers.now() + patience);
             Poll::Pending
         }
     }
@@ -251,7 +306,7 @@ async fn open_tunnel(
 /// Answers what is no request, and ends the connection.
 async fn refuse(
     thread: &Rc<Thread>,
-    mut connection: Http1Connection,
+    connection: &mut Http1Connection,
     status: u16,
     why: &'static str,
     timer: &Timer,
@@ -260,7 +315,7 @@ async fn refuse(
     forward::count_request(thread, &report, 0, 0);
     let answer = Answer::error(status, why);
     answer.write(false, Version::Http11, false, connection.out.writer());
-    let Http1Connection { io, out, .. } = &mut connection;
+    let Http1Connection { io, out, .. } = &mut *connection;
     if poll_fn(|cx| out.poll_send(cx, io)).await.is_ok() {
         linger(thread, connection, timer).await;
     }
@@ -268,7 +323,7 @@ async fn refuse(
 
 /// Ends a connection so that the client gets to read the last answer: says that no more will come, and
 /// throws away what still arrives, for a while.
-async fn linger(thread: &Rc<Thread>, mut connection: Http1Connection, timer: &Timer) {
+async fn linger(thread: &Rc<Thread>, connection: &mut Http1Connection, timer: &Timer) {
     if poll_fn(|cx| connection.io.poll_shutdown(cx)).await.is_err() {
         return;
     }

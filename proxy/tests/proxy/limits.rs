@@ -7,7 +7,7 @@ use std::{
 
 use isthmus_proxy::{Limits, Settings};
 
-use crate::support::{Backend, Running, eventually, listener, resource, route, service};
+use crate::support::{Backend, PATIENCE, Running, eventually, listener, resource, route, service};
 
 fn limited(limits: Limits, backend: &Backend) -> Running {
     let mut resources = vec![listener(), resource(route("all", "/", &[("echo", 1)]))];
@@ -65,6 +65,21 @@ fn idle_connections_are_closed_in_the_end() {
     let mut client = running.connect();
     assert_eq!(client.get("/").status(), 200);
     assert!(client.is_closed());
+}
+
+#[test]
+fn connections_that_wait_for_long_are_used_again() {
+    let backend = Backend::named("one");
+    let running = limited(Limits::default(), &backend);
+    let mut client = running.connect();
+    for _ in 0..2 {
+        assert_eq!(client.get("/").status(), 200);
+        // Nothing comes, and above all not the end of the connection.
+        client.stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        let waited = std::io::Read::read(&mut client.stream, &mut [0; 1]).unwrap_err();
+        assert_eq!(waited.kind(), std::io::ErrorKind::WouldBlock);
+        client.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    }
 }
 
 #[test]
