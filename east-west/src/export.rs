@@ -59,11 +59,12 @@ pub fn export(input: &ExportInput<'_>) -> Export {
         Ok(service) => {
             let exported = exported_service(input, service);
             let left_out = service.ports.len() - exported.ports.len();
-            Export {
-                handles: handles(input, service),
-                exported: Some(Arc::new(exported)),
-                conditions: ready_conditions(generation, left_out),
-            }
+            let conditions = if reachable(input.settings) {
+                ready_conditions(generation, left_out)
+            } else {
+                vec![valid(generation), failed(generation, NO_GATEWAY)]
+            };
+            Export { handles: handles(input, service), exported: Some(Arc::new(exported)), conditions }
         }
         Err(conditions) => Export { conditions, ..Export::default() },
     }
@@ -90,37 +91,27 @@ pub fn view(exported: &Arc<ExportedService>, caller: &str) -> Arc<ExportedServic
     Arc::new(narrowed)
 }
 
+const NO_GATEWAY: &str = "this cluster has no east-west gateway for peers to come in by";
+
+/// Whether peers can come in. If not, this cluster takes part in what it exports all the same, and peers
+/// are told of no endpoint.
+fn reachable(settings: &MeshSettings) -> bool {
+    settings.gateway_identity.is_some() && !settings.east_west.is_empty()
+}
+
 fn exportable<'a>(input: &ExportInput<'a>) -> Result<&'a fact::Service, Vec<Condition>> {
     let object = input.export.meta.object();
-    let fail = |valid, reason: &str, message: String| {
+    let fail = |reason: &str, message: &str| {
         let generation = input.export.meta.generation;
-        let condition = |kind, status, reason: &str, message: &str| Condition {
-            kind,
-            status,
-            reason: reason.into(),
-            message: message.into(),
-            generation,
-        };
-        let valid = if valid {
-            condition("Valid", true, "Valid", "the Service can be exported")
-        } else {
-            condition("Valid", false, reason, &message)
-        };
-        vec![valid, condition("Ready", false, "Failed", &message)]
+        let valid = condition("Valid", false, reason, message, generation);
+        vec![valid, failed(generation, message)]
     };
     let Some(service) = input.service else {
-        return Err(fail(false, "NoService", format!("there is no Service {object} to export")));
+        return Err(fail("NoService", &format!("there is no Service {object} to export")));
     };
     if service.kind == ServiceType::ExternalName {
         let message = format!("Service {object} is of type ExternalName, which has nothing to export");
-        return Err(fail(false, "InvalidServiceType", message));
-    }
-    if input.settings.gateway_identity.is_none() || input.settings.east_west.is_empty() {
-        return Err(fail(
-            true,
-            "",
-            "this cluster has no east-west gateway for peers to come in by".into(),
-        ));
+        return Err(fail("InvalidServiceType", &message));
     }
     Ok(service)
 }
@@ -132,14 +123,25 @@ fn ready_conditions(generation: i64, left_out: usize) -> Vec<Condition> {
             format!("peers can import the service, but for {n} of its ports: TCP only is carried so far")
         }
     };
-    let condition = |kind: &'static str, message: &str| Condition {
-        kind,
-        status: true,
-        reason: kind.to_owned(),
-        message: message.to_owned(),
-        generation,
-    };
-    vec![condition("Valid", "the Service can be exported"), condition("Ready", &message)]
+    vec![valid(generation), condition("Ready", true, "Ready", &message, generation)]
+}
+
+fn valid(generation: i64) -> Condition {
+    condition("Valid", true, "Valid", "the Service can be exported", generation)
+}
+
+fn failed(generation: i64, message: &str) -> Condition {
+    condition("Ready", false, "Failed", message, generation)
+}
+
+fn condition(
+    kind: &'static str,
+    status: bool,
+    reason: &str,
+    message: &str,
+    generation: i64,
+) -> Condition {
+    Condition { kind, status, reason: reason.to_owned(), message: message.to_owned(), generation }
 }
 
 fn exported_service(input: &ExportInput<'_>, service: &fact::Service) -> ExportedService {
@@ -194,11 +196,17 @@ fn exported_port(input: &ExportInput<'_>, object: &ObjectRef, port: &fact::Servi
 
 /// Endpoints that have a handle: draining ones too, since callers learn of it later than the gateway.
 fn exposed<'a>(input: &ExportInput<'a>, port: u16) -> Vec<&'a Endpoint> {
+    if !reachable(input.settings) {
+        return Vec::new();
+    }
     let all = input.endpoints.get(&port).map_or(&[][..], |set| &set.endpoints);
     subset("", all, |e| &e.id, MAX_ENDPOINTS)
 }
 
 fn handles(input: &ExportInput<'_>, service: &fact::Service) -> Vec<Arc<Handle>> {
+    if !reachable(input.settings) {
+        return Vec::new();
+    }
     let object = input.export.meta.object();
     let mut all = Vec::new();
     for port in carried(service) {

@@ -11,7 +11,7 @@ use isthmus_ir::{EndpointState, Endpoints, HandleTarget, Service};
 use isthmus_world::fact::ServiceType;
 
 use crate::fixtures::{
-    cart, domain, endpoints, exported_from_east, gateway_of, local, service, settings,
+    cart, domain, endpoints, exported_from_east, exported_with, gateway_of, local, service, settings,
 };
 
 fn lines(conditions: &[Condition]) -> String {
@@ -106,6 +106,22 @@ fn a_service_without_ready_endpoints_is_exported_without_a_way_in() {
     let found = exported_from_east(Some(&service(&[("http", 80)])), &endpoints(80, &[]));
     let exported = found.exported.unwrap();
     assert_eq!((exported.ports[0].endpoints.len(), &exported.ports[0].fallback), (0, &None));
+}
+
+#[test]
+fn without_a_gateway_a_cluster_takes_part_and_lets_nobody_in() {
+    let mut settings = settings("east");
+    settings.east_west.clear();
+    let sets = endpoints(80, &["10.0.0.1:8080"]);
+    let found = exported_with(&settings, Some(&service(&[("http", 80)])), &sets);
+    let exported = found.exported.unwrap();
+    assert_eq!((exported.ports[0].endpoints.len(), &exported.ports[0].fallback), (0, &None));
+    assert_eq!(found.handles, []);
+    expect![[r#"
+        Valid=true Valid: the Service can be exported
+        Ready=false Failed: this cluster has no east-west gateway for peers to come in by
+    "#]]
+    .assert_eq(&lines(&found.conditions));
 }
 
 #[test]

@@ -96,8 +96,16 @@ pub(crate) fn exported_from_east(
     service: Option<&fact::Service>,
     endpoints: &BTreeMap<u16, Arc<Endpoints>>,
 ) -> Export {
+    exported_with(&settings("east"), service, endpoints)
+}
+
+pub(crate) fn exported_with(
+    settings: &MeshSettings,
+    service: Option<&fact::Service>,
+    endpoints: &BTreeMap<u16, Arc<Endpoints>>,
+) -> Export {
     export(&ExportInput {
-        settings: &settings("east"),
+        settings,
         key: &HandleKey::new([1; 32]),
         callers: &[domain("west")],
         export: &ServiceExport { meta: meta(100) },
