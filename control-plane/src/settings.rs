@@ -21,11 +21,11 @@ pub struct Settings {
     pub network: Arc<str>,
     /// `spec.cluster.locality.zone`.
     pub zone: Option<Arc<str>>,
-    /// Where the east-west gateway listens.
+    /// Where the east-west gateway listens; there is none without a MeshInstall.
     pub east_west: Option<SocketAddr>,
     /// Where peers are told that it is.
     pub advertise: Vec<SocketAddr>,
-    /// Where names are answered.
+    /// Where names are answered; nowhere without a MeshInstall.
     pub dns: Option<SocketAddr>,
     /// `spec.defaults.serviceScope`.
     pub service_scope: ServiceScope,
@@ -63,8 +63,7 @@ impl Settings {
     /// # Errors
     /// When an address or the trust domain is none.
     pub fn of(install: Option<&Value>) -> Result<Self, InvalidInstall> {
-        let spec = install.and_then(|install| install.get("spec"));
-        let spec: MeshInstallSpec = match spec {
+        let spec: MeshInstallSpec = match install.and_then(|install| install.get("spec")) {
             Some(spec) => {
                 serde_json::from_value(spec.clone()).map_err(|e| InvalidInstall::Shape(e.to_string()))?
             }
@@ -75,15 +74,11 @@ impl Settings {
             Some(domain) => domain.parse()?,
             None => format!("{}.isthmus.local", cluster.id).parse()?,
         };
-        let east_west = spec.gateways.east_west.as_ref();
-        let listen = east_west
-            .map(|gateway| ip("spec.gateways.eastWest.address", &gateway.address))
-            .transpose()?
-            .zip(east_west.map(|gateway| gateway.port))
-            .map(SocketAddr::from);
-        let advertise: Vec<SocketAddr> = east_west
-            .into_iter()
-            .flat_map(|gateway| &gateway.advertise)
+        let gateway = &spec.gateways.east_west;
+        let listen = ip("spec.gateways.eastWest.address", &gateway.address)?;
+        let listen = install.filter(|_| gateway.enabled).map(|_| SocketAddr::new(listen, gateway.port));
+        let advertised = gateway.advertise.iter().filter(|_| gateway.enabled);
+        let advertise: Vec<SocketAddr> = advertised
             .map(|text| socket("spec.gateways.eastWest.advertise", text))
             .collect::<Result<_, _>>()?;
         let dns = ip("spec.dns.address", &spec.dns.address)?;
@@ -94,7 +89,7 @@ impl Settings {
             zone: cluster.locality.zone.as_deref().map(Into::into),
             advertise: if advertise.is_empty() { listen.into_iter().collect() } else { advertise },
             east_west: listen,
-            dns: spec.dns.port.map(|port| SocketAddr::new(dns, port)),
+            dns: install.map(|_| SocketAddr::new(dns, spec.dns.port)),
             service_scope: match spec.defaults.service_scope {
                 isthmus_crds::ServiceScope::Cluster => ServiceScope::Cluster,
                 isthmus_crds::ServiceScope::ClusterSet => ServiceScope::ClusterSet,
@@ -146,9 +141,8 @@ mod tests {
     use super::Settings;
 
     #[test]
-    fn without_a_mesh_install_there_are_defaults() {
+    fn without_a_mesh_install_there_is_no_mesh() {
         let settings = Settings::of(None).unwrap();
-        assert_eq!(Settings::of(Some(&json!({"spec": {}}))).unwrap(), settings);
         expect![[r#"
             Settings {
                 cluster: "local",
@@ -164,6 +158,35 @@ mod tests {
             }
         "#]]
         .assert_debug_eq(&settings);
+    }
+
+    #[test]
+    fn an_empty_mesh_install_has_defaults_that_work_on_one_machine() {
+        let settings = Settings::of(Some(&json!({"spec": {}}))).unwrap();
+        expect![[r#"
+            Settings {
+                cluster: "local",
+                trust_domain: local.isthmus.local,
+                network: "local",
+                zone: None,
+                east_west: Some(
+                    127.0.0.1:15443,
+                ),
+                advertise: [
+                    127.0.0.1:15443,
+                ],
+                dns: Some(
+                    127.0.0.1:15353,
+                ),
+                service_scope: Cluster,
+                threads: None,
+                access_log: false,
+            }
+        "#]]
+        .assert_debug_eq(&settings);
+        let without = json!({"gateways": {"eastWest": {"enabled": false}}});
+        let without = Settings::of(Some(&json!({ "spec": without }))).unwrap();
+        assert_eq!((without.east_west, without.advertise), (None, vec![]));
     }
 
     #[test]

@@ -94,15 +94,18 @@ pub struct Locality {
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Gateways {
-    /// The gateway for other clusters. Without this there is none, and nobody can come in.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub east_west: Option<EastWestGateway>,
+    /// The gateway for other clusters.
+    #[serde(default)]
+    pub east_west: EastWestGateway,
 }
 
 /// The one port through which everything between clusters goes.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EastWestGateway {
+    /// Whether there is one, so that other clusters can come in. The default is `true`.
+    #[serde(default = "default_enabled")]
+    pub enabled: bool,
     /// The IP address to listen on. The default is `127.0.0.1`.
     #[serde(default = "default_address")]
     #[schemars(length(min = 2, max = 45), extend("x-kubernetes-validations" = [
@@ -150,10 +153,10 @@ pub struct Dns {
         {"rule": "isIP(self)", "message": "must be an IP address"},
     ]))]
     pub address: String,
-    /// The port, for UDP and TCP. Without this no names are answered.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The port, for UDP and TCP. The default is 15353.
+    #[serde(default = "default_dns_port")]
     #[schemars(range(min = 1, max = 65535), extend("format" = "int32"))]
-    pub port: Option<u16>,
+    pub port: u16,
 }
 
 /// What holds where an object does not say otherwise.
@@ -198,13 +201,18 @@ impl Default for Cluster {
 
 impl Default for EastWestGateway {
     fn default() -> Self {
-        Self { address: default_address(), port: default_east_west_port(), advertise: Vec::new() }
+        Self {
+            enabled: default_enabled(),
+            address: default_address(),
+            port: default_east_west_port(),
+            advertise: Vec::new(),
+        }
     }
 }
 
 impl Default for Dns {
     fn default() -> Self {
-        Self { address: default_address(), port: None }
+        Self { address: default_address(), port: default_dns_port() }
     }
 }
 
@@ -216,6 +224,14 @@ fn default_address() -> String {
     "127.0.0.1".to_owned()
 }
 
+fn default_enabled() -> bool {
+    true
+}
+
 fn default_east_west_port() -> u16 {
     15443
+}
+
+fn default_dns_port() -> u16 {
+    15353
 }

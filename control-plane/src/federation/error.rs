@@ -46,15 +46,15 @@ pub enum FederationError {
     AlreadyPeer(String),
     /// There is nothing that a joiner could dial.
     #[error(
-        "this cluster has no east-west gateway that others could reach; set spec.gateways.eastWest of its \
-         MeshInstall, with the addresses to tell peers in `advertise`"
+        "this cluster has no east-west gateway that others could reach: it needs a MeshInstall in which \
+         spec.gateways.eastWest is enabled, with the addresses to tell peers in `advertise`"
     )]
     NoGateway,
     /// There is no such peer.
     #[error("there is no peer {0}; `isthmus peer list` shows those that there are")]
     UnknownPeer(String),
     /// It cannot be left in good order.
-    #[error("cluster {cluster}: {source}")]
+    #[error("cluster {cluster} is not left")]
     Leave {
         /// The peer.
         cluster: String,
