@@ -34,7 +34,7 @@ use std::{
     io,
     net::SocketAddr,
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use isthmus_compiler::ExportChange;
@@ -50,7 +50,7 @@ use tokio::{
     net::TcpListener,
     sync::{mpsc, oneshot},
     task::JoinSet,
-    time::Instant,
+    time::{Instant, timeout},
 };
 use tokio_stream::Stream;
 
@@ -63,6 +63,9 @@ use self::{
     task::Task,
 };
 use crate::{ca::Authority, state_dir::StateDir};
+
+/// How long a join waits for the new peer to say what it exports.
+const FIRST_SNAPSHOT: Duration = Duration::from_secs(5);
 
 /// Seconds since 1970.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -164,9 +167,9 @@ async fn start_over(
     };
     let mut initial = Vec::new();
     for saved in peers {
-        let (peer, effects) = Peer::restored(saved, timing, std::time::Duration::ZERO);
+        let (peer, effects) = Peer::restored(saved, timing, Duration::ZERO);
         let cluster = Arc::clone(&peer.fact().cluster);
-        task.insert(peer).await;
+        task.insert(peer, Duration::ZERO).await;
         initial.extend(effects.into_iter().filter_map(|effect| task.at_once(&cluster, effect)));
     }
     tokio::spawn(task.run(received));
@@ -221,7 +224,8 @@ impl Federation {
         self.ask(Input::Invite).await
     }
 
-    /// Joins the cluster that made `token`. Goes on to its end even if it is not waited for.
+    /// Joins the cluster that made `token`, and waits a little for what it exports. Goes on to its end even
+    /// if it is not waited for.
     ///
     /// # Errors
     /// When nothing came of it; nothing is kept then on this side, and on the other for 15 minutes at most.
@@ -238,7 +242,8 @@ impl Federation {
         let member = join::redeem(&token, &joining, &settings, &self.network, &self.svid).await?;
         let joined =
             Joined { cluster: member.cluster.clone(), trust_domain: member.trust_domain.to_string() };
-        self.ask(|reply| Input::FinishJoin(member, reply)).await?;
+        let first = self.ask(|reply| Input::FinishJoin(member, reply)).await?;
+        let _ = timeout(FIRST_SNAPSHOT, first).await;
         Ok(joined)
     }
 

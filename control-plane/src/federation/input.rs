@@ -34,7 +34,7 @@ pub(super) enum Input {
     /// `isthmus peer join`, before the other cluster is dialled.
     BeginJoin(Token, Reply<Joining>),
     /// `isthmus peer join`, after it has let us in.
-    FinishJoin(Member, Reply<()>),
+    FinishJoin(Member, Reply<oneshot::Receiver<()>>),
     /// `isthmus peer list`.
     List(oneshot::Sender<Vec<PeerStatus>>),
     /// `isthmus peer leave`.

@@ -19,7 +19,10 @@ use isthmus_world::fact::{ExportedService, MeshSettings};
 use isthmus_xds::federation::{
     self, Committed, Exports, FederationChange, FederationKey, FederationResource, Hello, Limits,
 };
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::{oneshot, watch},
+    time::Instant,
+};
 
 use super::{
     bridge::Bridge,
@@ -41,6 +44,8 @@ pub(super) struct Membership {
     pub(super) beat: Arc<AtomicBool>,
     /// What went wrong last; none while a stream is open.
     pub(super) trouble: Option<String>,
+    /// Who waits for its first snapshot.
+    pub(super) first: Option<oneshot::Sender<()>>,
     /// Who waits for it to be gone.
     pub(super) waiting: Vec<Reply<()>>,
     /// Since when something is not written down.
@@ -79,6 +84,7 @@ impl Membership {
             target,
             beat,
             trouble: Some("no stream has been opened yet".to_owned()),
+            first: None,
             waiting: Vec::new(),
             unsaved: None,
             exports,
@@ -140,13 +146,16 @@ impl Membership {
         effects
     }
 
-    /// Asks for everything anew once nothing can be resumed any more.
+    /// Asks for everything anew once nothing can be resumed any more; tells who waits for a snapshot.
     fn follow(&mut self) {
         let resumable = self.peer.may_resume();
         if self.resumable && !resumable {
             self.link.restart();
         }
         self.resumable = resumable;
+        if let Some(first) = self.first.take_if(|_| resumable) {
+            let _ = first.send(());
+        }
     }
 
     /// A snapshot of what the peer says. What is answered is refused.

@@ -1,6 +1,6 @@
 //! Who becomes a peer, and who is admitted as one.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use isthmus_east_west::{
     invite::{
@@ -13,6 +13,7 @@ use isthmus_ir::{Redacted, TrustDomain};
 use isthmus_world::{Change, fact::PeerFact};
 use isthmus_xds::federation::{self, Hello};
 use rustls_pki_types::UnixTime;
+use tokio::sync::oneshot;
 
 use super::Task;
 use crate::federation::{
@@ -25,6 +26,10 @@ use crate::federation::{
     membership::Membership,
     trust::{pin, verify},
 };
+
+/// How long an inviter leaves it to the joiner to open the first stream: before the joiner has the answer,
+/// it does not know the inviter.
+const JOINER_FIRST: Duration = Duration::from_secs(2);
 
 impl Task {
     fn known(&self) -> impl Iterator<Item = &PeerFact> {
@@ -65,8 +70,12 @@ impl Task {
         Ok(Joining::new(token, self.own(), self.known())?)
     }
 
-    /// The joiner's second half: the answer was checked; the World may have changed meanwhile.
-    pub(super) async fn finish_join(&mut self, member: Member) -> Result<(), FederationError> {
+    /// The joiner's second half: the answer was checked; the World may have changed meanwhile. What is
+    /// answered ends with the peer's first snapshot.
+    pub(super) async fn finish_join(
+        &mut self,
+        member: Member,
+    ) -> Result<oneshot::Receiver<()>, FederationError> {
         for known in self.known() {
             if *known.cluster == *member.cluster {
                 return Err(FederationError::AlreadyPeer(member.cluster));
@@ -78,7 +87,13 @@ impl Task {
         let anchors = Anchors::new(&member.trust_domain, &member.roots);
         anchors.map_err(|error| JoinError::Invalid(error.to_string()))?;
         let peer = Peer::joined(member.to_fact(), self.timing, self.now());
-        Ok(self.add(peer).await?)
+        let cluster = Arc::clone(&peer.fact().cluster);
+        self.add(peer, Duration::ZERO).await?;
+        let (told, first) = oneshot::channel();
+        if let Some(peer) = self.peers.get_mut(&cluster) {
+            peer.first = Some(told);
+        }
+        Ok(first)
     }
 
     /// The inviter's part. The invitation is written down first: if this process dies before the peer is
@@ -103,25 +118,25 @@ impl Task {
         }
         if !self.peers.contains_key(member.cluster.as_str()) {
             let peer = Peer::invited(accepted.peer.to_fact(), self.timing, self.now());
-            self.add(peer).await.map_err(Rejected::Store)?;
+            self.add(peer, JOINER_FIRST).await.map_err(Rejected::Store)?;
         }
         Ok(accepted.response)
     }
 
-    /// Takes a peer in that has just joined.
-    async fn add(&mut self, peer: Peer) -> std::io::Result<()> {
+    /// Takes a peer in that has just joined, and dials it `after` that.
+    async fn add(&mut self, peer: Peer, after: Duration) -> std::io::Result<()> {
         self.store.peer(peer.save()).await?;
         let fact = peer.fact().clone();
         tracing::info!(peer = &*fact.cluster, trust_domain = %fact.trust_domain, "peer has joined");
         let cluster = Arc::clone(&fact.cluster);
-        self.insert(peer).await;
+        self.insert(peer, after).await;
         self.tell_all(&cluster);
         let _ = self.changes.send(vec![Change::Peer(fact)]).await;
         Ok(())
     }
 
-    /// Begins to keep a peer connected.
-    pub(in crate::federation) async fn insert(&mut self, peer: Peer) {
+    /// Begins to keep a peer connected, `after` that.
+    pub(in crate::federation) async fn insert(&mut self, peer: Peer, after: Duration) {
         self.memberships += 1;
         let cluster = Arc::clone(&peer.fact().cluster);
         let who = Who { cluster: Arc::clone(&cluster), membership: self.memberships };
@@ -131,7 +146,11 @@ impl Task {
         let trouble = move |why| drop(inputs.send(Input::Trouble { who: who.clone(), why }));
         let target = peer.target.subscribe();
         let (network, svid) = (self.network.clone(), self.svid.clone());
-        self.tasks.spawn(keep_connected(peer.link.clone(), target, network, svid, trouble));
+        let connected = keep_connected(peer.link.clone(), target, network, svid, trouble);
+        self.tasks.spawn(async move {
+            tokio::time::sleep(after).await;
+            connected.await;
+        });
         self.peers.insert(cluster, peer);
     }
 

@@ -158,7 +158,8 @@ async fn a_dead_peer_is_left_by_force() {
     let west = west.stop().await;
     sleep(Duration::from_secs(30)).await;
     let error = east.federation.leave("west", false).await.unwrap_err();
-    assert!(error.to_string().contains("leave by force") && error.exit_code() == 4, "{error}");
+    let why = std::error::Error::source(&error).unwrap().to_string();
+    assert!(why.contains("leave by force") && error.exit_code() == 4, "{error}: {why}");
     assert_eq!(east.federation.list().await.unwrap().len(), 1);
     let begun = Instant::now();
     east.federation.leave("west", true).await.unwrap();
