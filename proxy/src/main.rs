@@ -1,6 +1,6 @@
 //! The `isthmus-proxy` program: arguments, signals, exit code.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode, sync::Arc};
 
 use clap::Parser;
 use isthmus_ir::Redacted;
@@ -44,7 +44,12 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_env("ISTHMUS_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(colours)
+        .init();
     // The control task does little; the request threads have runtimes of their own.
     let runtime = match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
