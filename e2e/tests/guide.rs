@@ -14,10 +14,12 @@
 
 use std::{
     io::{BufRead as _, BufReader},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
+
+use isthmus_e2e::programs;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -58,9 +60,10 @@ impl Drop for Background {
 }
 
 struct Reader {
+    /// Ended before their directory goes.
+    background: Vec<Background>,
     directory: tempfile::TempDir,
     path: String,
-    background: Vec<Background>,
 }
 
 impl Reader {
@@ -106,15 +109,6 @@ impl Reader {
             std::thread::sleep(Duration::from_millis(50));
         }
     }
-}
-
-fn programs() -> PathBuf {
-    let exe = std::env::current_exe().unwrap();
-    let directory = exe.ancestors().find(|dir| dir.join("isthmus").is_file());
-    let directory = directory.unwrap_or_else(|| {
-        panic!("no `isthmus` beside {}: build the programs first, as `make test` does", exe.display())
-    });
-    directory.to_owned()
 }
 
 #[test]
