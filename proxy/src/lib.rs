@@ -34,3 +34,4 @@ mod upstream;
 
 pub use proxy::{Applied, Proxy};
 pub use settings::{AccessLog, Limits, Settings, available_threads};
+pub use sys::disable_huge_pages;

@@ -7,6 +7,7 @@ use isthmus_ir::Redacted;
 use isthmus_proxy::{
     AccessLog, Proxy, Settings, admin, available_threads,
     control_plane::{self, ControlPlane},
+    disable_huge_pages,
 };
 use tokio::{
     runtime::Builder,
@@ -50,6 +51,9 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(colours)
         .init();
+    if let Err(error) = disable_huge_pages() {
+        tracing::debug!(%error, "huge pages stay on");
+    }
     // The control task does little; the request threads have runtimes of their own.
     let runtime = match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
