@@ -2,11 +2,15 @@
 
 import base64
 import json
+import os
 import pathlib
+import shutil
 import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-ISTHMUS = ROOT / "target/release/isthmus"
+# Another build of the program, for those who try something out; ISTHMUS_PROXY names its proxy.
+ISTHMUS = os.environ.get("BENCH_ISTHMUS", ROOT / "target/release/isthmus")
+PROXY = os.environ.get("ISTHMUS_PROXY", ROOT / "target/release/isthmus-proxy")
 
 MESH = """
 apiVersion: isthmus.dev/v1alpha1
@@ -109,6 +113,24 @@ def join(directory):
     command(directory, "east", "peer", "join", token)
 
 
-def proxy_pids(directory, name):
+def running_proxies(directory, name):
+    """The cluster's proxies by role."""
     proxies = json.loads(command(directory, name, "get", "proxies", "-o", "json"))["items"]
-    return [proxy["pid"] for proxy in proxies]
+    return {proxy["role"]: proxy for proxy in proxies}
+
+
+def kept_by_the_edge(directory, scratch):
+    """A copy of what the edge's proxy keeps on disk."""
+    admin = running_proxies(directory, "east")["ingress"]["admin"]
+    kept = scratch / "kept"
+    kept.mkdir()
+    for name in ("resources", "svid"):
+        shutil.copy(pathlib.Path(admin).parent / name, kept)
+    return kept
+
+
+def proxy_alone(directory, kept, process, port):
+    """A proxy that starts from what `kept` holds."""
+    shutil.copytree(kept, directory, dirs_exist_ok=True)
+    control, admin = directory / "none.sock", directory / "admin.sock"
+    return process([PROXY, "--control", control, "--state-dir", directory, "--admin", admin, "--threads", "1"], [port])

@@ -24,10 +24,15 @@ BODY = "x" * 1024
 
 @dataclasses.dataclass
 class Running:
-    """Proxies that are up: where to send, and whose CPU to count."""
+    """Proxies that are up: where to send, and whose CPU to count (theirs and their children's)."""
 
     url: str
-    pids: list
+    roots: list
+
+    @property
+    def pids(self):
+        # Each time anew: a worker may come after its port listens.
+        return [pid for root in self.roots for pid in family(root)]
 
 
 def run(*command, **options):
@@ -99,7 +104,7 @@ def wait_for(ports, child):
     while not all(listens(port) for port in ports):
         if child.poll() is not None or time.monotonic() > deadline:
             sys.exit(f"{child.args} did not start")
-        time.sleep(0.02)
+        time.sleep(0.001)
 
 
 def family(pid):
@@ -119,16 +124,16 @@ def chain(one):
     @contextlib.contextmanager
     def start(directory, scheme, hops, certs):
         with contextlib.ExitStack() as stack:
-            pids = []
+            roots = []
             if hops == 2:
                 back = directory / "back"
                 back.mkdir()
-                pids += family(stack.enter_context(one(back, BACK, "mutual", None, certs)))
+                roots.append(stack.enter_context(one(back, BACK, "mutual", None, certs)))
             front = directory / "front"
             front.mkdir()
             tls = "server" if scheme == "https" else None
-            pids += family(stack.enter_context(one(front, FRONT, tls, BACK if hops == 2 else None, certs)))
-            yield Running(f"{scheme}://127.0.0.1:{FRONT}/", pids)
+            roots.append(stack.enter_context(one(front, FRONT, tls, BACK if hops == 2 else None, certs)))
+            yield Running(f"{scheme}://127.0.0.1:{FRONT}/", roots)
 
     return start
 
@@ -228,8 +233,10 @@ def isthmus(directory, scheme, hops, certs):
         stack.enter_context(east)
         if hops == 2:
             isthmus_manifests.join(directory)
-        clusters = ["east", "west"] if hops == 2 else ["east"]
-        pids = [pid for cluster in clusters for pid in isthmus_manifests.proxy_pids(directory, cluster)]
+        # Requests come in at the edge of east, and through the east-west gateway into west.
+        pids = [isthmus_manifests.running_proxies(directory, "east")["ingress"]["pid"]]
+        if hops == 2:
+            pids.append(isthmus_manifests.running_proxies(directory, "west")["east-west"]["pid"])
         yield Running(f"{scheme}://127.0.0.1:{FRONT}/", pids)
 
 

@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """What Isthmus's proxy weighs: binary, idle process and idle connections.
 
-usage: bench/size.py [--connections N]
+A start is that of a proxy from what it kept on disk: from the command to the first answer that came
+through it. It needs no control plane; the others read their configuration files.
+
+usage: bench/size.py [--connections N] [--starts N]
 """
 
 import argparse
@@ -10,12 +13,14 @@ import pathlib
 import resource
 import socket
 import ssl
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import isthmus_manifests
 import proxies
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: bench.example\r\n\r\n"
@@ -24,7 +29,8 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: bench.example\r\n\r\n"
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--connections", type=int, default=9000)
-    connections = parser.parse_args().connections
+    parser.add_argument("--starts", type=int, default=10)
+    args = parser.parse_args()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with tempfile.TemporaryDirectory(prefix="isthmus-size-") as scratch:
@@ -36,9 +42,12 @@ def main():
                 directory = scratch / scheme
                 directory.mkdir()
                 with proxies.isthmus(directory, scheme, 1, certificates) as running:
-                    idle, each = idle_connections(running, scheme, connections)
+                    idle, each = idle_connections(running, scheme, args.connections)
+                    if scheme == "http":
+                        kept = isthmus_manifests.kept_by_the_edge(directory, scratch)
                     rows.setdefault("idle process (MB)", idle / 1e6)
                     rows[f"idle {scheme} connection (KB)"] = each / 1e3
+            rows |= {f"start to first answer, {name} (ms)": time_ms for name, time_ms in starts(args.starts, scratch, kept, certificates).items()}
     for name, value in rows.items():
         print(f"{name:<32} {value:>8.1f}")
     print(json.dumps(rows))
@@ -46,7 +55,7 @@ def main():
 
 def binary(scratch):
     stripped = scratch / "stripped"
-    subprocess.run(["strip", "-o", stripped, proxies.ROOT / "target/release/isthmus-proxy"], check=True)
+    subprocess.run(["strip", "-o", stripped, isthmus_manifests.PROXY], check=True)
     return stripped.stat().st_size / 1e6
 
 
@@ -70,6 +79,30 @@ def idle_connections(running, scheme, count):
     for connection in open_connections:
         connection.close()
     return before, each
+
+
+def starts(count, scratch, kept, certificates):
+    """Milliseconds, the median of `count` starts of each proxy."""
+    commands = {name: proxies.chain(one) for name, one in (("envoy", proxies.envoy), ("haproxy", proxies.haproxy), ("nginx", proxies.nginx))}
+    times = {name: [] for name in ("isthmus", *commands)}
+    for number in range(count):
+        for name in times:
+            directory = scratch / f"start-{name}-{number}"
+            directory.mkdir()
+            begin = time.monotonic()
+            with isthmus_manifests.proxy_alone(directory, kept, proxies.process, proxies.FRONT) if name == "isthmus" else commands[name](directory, "http", 1, certificates):
+                answered = first_answer()
+            times[name].append((answered - begin) * 1e3)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def first_answer():
+    """When a request was answered by a backend."""
+    while True:
+        with socket.create_connection(("127.0.0.1", proxies.FRONT)) as connection:
+            connection.sendall(REQUEST)
+            if connection.recv(16384).startswith(b"HTTP/1.1 200"):
+                return time.monotonic()
 
 
 def resident(running):
