@@ -25,7 +25,7 @@ pub use echo::serve as serve_echo;
 pub struct Options {
     /// Print JSON at the end, and nothing else.
     pub json: bool,
-    /// Leave everything running at the end, until interrupted.
+    /// Leave both clusters running at the end, joined and without the load, until interrupted.
     pub keep: bool,
 }
 
@@ -61,7 +61,10 @@ async fn guide(options: Options, directory: &Path, out: &mut impl Write) -> anyh
     let steps = tour.run(|step| screen.step(out, step)).await?;
     screen.end(out, &steps)?;
     if options.keep {
-        write!(out, "{}", tour.guide())?;
+        tour.rejoin().await?;
+        let guide = tour.guide()?;
+        // Standard output is the JSON's, which has ended.
+        if options.json { write!(std::io::stderr(), "{guide}") } else { write!(out, "{guide}") }?;
         tokio::signal::ctrl_c().await?;
     }
     tour.stop().await?;

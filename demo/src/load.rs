@@ -30,7 +30,7 @@ pub struct Load {
     began: Instant,
     samples: Arc<Mutex<Vec<Sample>>>,
     stop: Arc<AtomicBool>,
-    task: tokio::task::JoinHandle<()>,
+    task: Option<tokio::task::JoinHandle<()>>,
 }
 
 impl Load {
@@ -55,7 +55,7 @@ impl Load {
                 });
             }
         });
-        Self { began, samples, stop, task }
+        Self { began, samples, stop, task: Some(task) }
     }
 
     /// Time since the load began.
@@ -95,10 +95,11 @@ impl Load {
         samples.iter().rev().take_while(|s| s.due >= since).any(|s| by_cluster(&s))
     }
 
-    /// Ends the load.
-    pub async fn stop(self) {
+    /// Ends the load, if it has not ended.
+    pub async fn stop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        if let Err(error) = self.task.await {
+        let Some(task) = self.task.take() else { return };
+        if let Err(error) = task.await {
             tracing::warn!(%error, "the load ended early");
         }
     }

@@ -9,7 +9,7 @@ use anyhow::{Context as _, ensure};
 
 use crate::{
     load::Load,
-    process::{Cluster, Echo, Signal, signal},
+    process::{Cluster, Echo, Signal, isthmus, signal},
     relay::Relay,
     stats::Figures,
 };
@@ -121,8 +121,7 @@ impl Tour {
         let relay = Relay::start(RELAY, WEST_GATEWAY).await?;
         let (east, west) =
             tokio::try_join!(Cluster::start("east", directory), Cluster::start("west", directory))?;
-        let token = west.command(&["peer", "invite"]).await?;
-        east.command(&["peer", "join", token.trim()]).await?;
+        join(&east, &west).await?;
         let load = Load::start(EDGE, HOST, RATE);
         Ok(Self { east, west, east_echoes, west_echoes, relay, load, retries: 0 })
     }
@@ -255,33 +254,54 @@ impl Tour {
         Step { name, figures, broken }
     }
 
+    /// Ends the load, and joins the clusters again, as they are to be left running.
+    ///
+    /// # Errors
+    /// When a command fails.
+    pub async fn rejoin(&mut self) -> anyhow::Result<()> {
+        self.load.stop().await;
+        join(&self.east, &self.west).await
+    }
+
     /// What to try when the tour is left running.
-    pub fn guide(&self) -> String {
+    ///
+    /// # Errors
+    /// When the program that runs cannot be found.
+    pub fn guide(&self) -> anyhow::Result<String> {
+        let isthmus = isthmus()?;
+        let isthmus = isthmus.display();
         let mut lines = vec![format!("curl -H 'Host: {HOST}' http://{EDGE}/hello")];
         for cluster in [&self.east, &self.west] {
             let (name, pid) = (cluster.name, cluster.pid().unwrap_or(0));
             let (manifests, state) = (cluster.manifests.display(), cluster.state_dir().display());
             lines.push(format!("{name}: process {pid}, manifests in {manifests}"));
-            lines.push(format!("  isthmus get httproutes -A --state-dir {state}"));
-            lines.push(format!("  isthmus get proxies --state-dir {state}"));
-            lines.push(format!("  isthmus peer list --state-dir {state}"));
+            lines.push(format!("  {isthmus} get httproutes -A --state-dir {state}"));
+            lines.push(format!("  {isthmus} get proxies --state-dir {state}"));
+            lines.push(format!("  {isthmus} peer list --state-dir {state}"));
         }
         for echo in self.east_echoes.iter().chain(&self.west_echoes) {
             lines.push(format!("echo backend: process {}", echo.pid().unwrap_or(0)));
         }
         lines.push("interrupt to end".to_owned());
-        lines.join("\n") + "\n"
+        Ok(lines.join("\n") + "\n")
     }
 
     /// Ends the load and both clusters, which must drain and end well.
     ///
     /// # Errors
     /// When a cluster does not end with code 0.
-    pub async fn stop(self) -> anyhow::Result<()> {
+    pub async fn stop(mut self) -> anyhow::Result<()> {
         self.load.stop().await;
         self.east.stop().await?;
         self.west.stop().await
     }
+}
+
+/// One invite and one join.
+async fn join(east: &Cluster, west: &Cluster) -> anyhow::Result<()> {
+    let token = west.command(&["peer", "invite"]).await?;
+    east.command(&["peer", "join", token.trim()]).await?;
+    Ok(())
 }
 
 async fn echoes(cluster: &str, ports: [u16; 2]) -> anyhow::Result<Vec<Echo>> {
