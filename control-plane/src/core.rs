@@ -21,7 +21,10 @@ use isthmus_world::{
 };
 use isthmus_xds::server::{Proxy, ProxyEvent, Publisher, Role};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 
 pub use self::ready::Readiness;
 use self::{objects::change, ready::readiness};
@@ -84,7 +87,9 @@ pub struct Core {
     /// Scopes that a proxy has put in force.
     acked: BTreeSet<Name>,
     refreshed: bool,
-    ready: tokio::sync::watch::Sender<Option<Readiness>>,
+    ready: watch::Sender<Option<Readiness>>,
+    /// Why the east-west gateway cannot listen.
+    closed: watch::Sender<Option<String>>,
 }
 
 impl Core {
@@ -100,13 +105,18 @@ impl Core {
         compiler.apply(Change::Roots(roots));
         outputs.supervisor.tune(tuning(&settings));
         let (serving, acked) = (BTreeSet::new(), BTreeSet::new());
-        let ready = tokio::sync::watch::Sender::new(None);
-        Self { compiler, settings, federation, outputs, serving, acked, refreshed: false, ready }
+        let (ready, closed) = (watch::Sender::new(None), watch::Sender::new(None));
+        Self { compiler, settings, federation, outputs, serving, acked, refreshed: false, ready, closed }
     }
 
     /// Tells when every accepted Gateway is programmed, or says why it cannot be.
-    pub fn ready(&self) -> tokio::sync::watch::Receiver<Option<Readiness>> {
+    pub fn ready(&self) -> watch::Receiver<Option<Readiness>> {
         self.ready.subscribe()
+    }
+
+    /// Tells why the east-west gateway cannot listen, while it cannot.
+    pub fn closed(&self) -> watch::Receiver<Option<String>> {
+        self.closed.subscribe()
     }
 
     /// Runs until `inputs` ends; what is left to be ended.
@@ -204,6 +214,9 @@ impl Core {
     fn heard(&mut self, proxy: &Proxy, report: Option<isthmus_xds::server::ProxyReport>) {
         if report.as_ref().is_some_and(|report| report.revision > 0) {
             self.acked.insert(proxy.scope.clone());
+        }
+        if let Some(report) = report.as_ref().filter(|_| proxy.scope.as_str() == EAST_WEST) {
+            self.closed.send_replace(report.unbound.values().next().cloned());
         }
         let report = report.map(|report| ProxyReport {
             revision: report.revision,

@@ -182,17 +182,15 @@ impl Instance {
         let (news, heard) = mpsc::unbounded_channel();
         let store = Arc::new(RwLock::new(store));
         let peers = Peers::start(state, &authority, &settings, heard).await?;
-        let door = Door {
-            store: store.clone(),
-            processes: supervisor.processes(),
-            federation: peers.federation.clone(),
-        };
+        let processes = supervisor.processes();
         let control = Server::bind(&state.path(SOCKET))
             .map_err(|e| InstanceError::Listen(state.path(SOCKET).display().to_string(), e))?;
-        let outputs = Outputs { publisher: publisher.clone(), supervisor, store, statuses, news };
+        let outputs =
+            Outputs { publisher: publisher.clone(), supervisor, store: store.clone(), statuses, news };
         let federation = Some(peers.address);
         let core = Core::new(settings, federation, handle_key(state)?, authority.roots(), outputs);
-        let state = state.clone();
+        let (state, federation) = (state.clone(), peers.federation.clone());
+        let door = Door { store, processes, federation, closed: core.closed() };
         Ok(Self { state, core, door, control, listener, publisher, reports, tokens, authority, peers })
     }
 

@@ -59,7 +59,7 @@ impl Sockets {
             }
             keep
         });
-        self.failed.clear();
+        self.failed.retain(|bind, _| wanted.contains(bind));
         for bind in wanted {
             if !self.bound.contains_key(&bind) {
                 self.bind(bind, threads);
@@ -69,7 +69,7 @@ impl Sockets {
 
     /// Tries again what failed; whether anything was bound.
     pub(crate) fn retry(&mut self, threads: &[Mailbox]) -> bool {
-        let failed: Vec<Bind> = std::mem::take(&mut self.failed).into_keys().collect();
+        let failed: Vec<Bind> = self.failed.keys().copied().collect();
         let count = failed.len();
         for bind in failed {
             self.bind(bind, threads);
@@ -99,11 +99,15 @@ impl Sockets {
             Ok(address) => {
                 tracing::info!(%address, "listening");
                 self.next += 1;
+                self.failed.remove(&bind);
                 self.bound.insert(bind, Bound { thread, address });
             }
             Err(error) => {
-                tracing::warn!(?bind, %error, "cannot listen");
-                self.failed.insert(bind, error);
+                let text = error.to_string();
+                // It is tried again every second, and said once.
+                if self.failed.insert(bind, error).is_none_or(|before| before.to_string() != text) {
+                    tracing::warn!(?bind, error = text, "cannot listen");
+                }
             }
         }
     }

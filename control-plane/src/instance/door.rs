@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use isthmus_east_west::invite::LIFE;
 use serde_json::Value;
+use tokio::sync::watch;
 
 use crate::{
     federation::{Federation, FederationError, PeerStatus},
@@ -25,6 +26,8 @@ pub(super) struct Door {
     pub(super) processes: Processes,
     /// Peers.
     pub(super) federation: Federation,
+    /// Why the east-west gateway cannot listen, while it cannot.
+    pub(super) closed: watch::Receiver<Option<String>>,
 }
 
 #[async_trait]
@@ -50,6 +53,12 @@ impl Api for Door {
     }
 
     async fn invite(&self) -> Result<Invited, ApiError> {
+        if let Some(why) = &*self.closed.borrow() {
+            return Err(ApiError::Invalid(format!(
+                "the east-west gateway cannot listen ({why}): free its port, or change \
+                 spec.gateways.eastWest of the MeshInstall"
+            )));
+        }
         let token = self.federation.invite().await.map_err(|error| refusal(&error))?;
         Ok(Invited { token: token.expose().clone(), seconds: LIFE })
     }
