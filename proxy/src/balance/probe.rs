@@ -16,6 +16,7 @@ use std::{
     time::Duration,
 };
 
+use isthmus_identity::crypto_provider;
 use isthmus_ir::HealthPolicy;
 use rustls::pki_types::ServerName;
 use tokio::{
@@ -26,7 +27,6 @@ use tokio::{
 };
 
 use super::{Ejected, Endpoint, Epoch, Failure, Gateway, Health, Way};
-use crate::tls::crypto_provider;
 
 /// Where threads report what they took out.
 #[derive(Clone)]

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use isthmus_identity::Anchors;
 use isthmus_ir::{Change, Handle, HandleTarget, Reach, Resource};
 
 use crate::{
     metrics::Metrics,
     plan::Plan,
-    tls::{HandleState, anchors, certified_key},
+    tls::{HandleState, certified_key},
 };
 
 /// Whether a change can be carried out, as far as it can be told from the resource alone.
@@ -21,7 +22,10 @@ pub(super) fn check(change: &Change) -> Result<(), String> {
             certified_key(certificate).map(drop).map_err(|error| error.to_string())
         }
         Resource::TrustBundle(bundle) if bundle.roots.is_empty() => Err("there are no roots".to_owned()),
-        Resource::TrustBundle(bundle) => anchors(bundle).map(drop),
+        Resource::TrustBundle(bundle) => {
+            let anchors = Anchors::new(&bundle.trust_domain, &bundle.roots);
+            anchors.map(drop).map_err(|error| format!("{error}: {}", error.source))
+        }
         Resource::Endpoints(endpoints) => {
             for endpoint in &endpoints.endpoints {
                 let complete = match &endpoint.reach {

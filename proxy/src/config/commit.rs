@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use isthmus_identity::Bundles;
 use isthmus_ir::{Certificate, Change, Key, Kind, Listener, Name, Protocol, Resource, TrustBundle};
 
 use super::{build, services::Services};
@@ -12,7 +13,7 @@ use crate::{
     metrics::Metrics,
     plan::Plan,
     snapshot::Snapshot,
-    tls::{Bundles, ListenerTls, MeshTls, Svid},
+    tls::{ListenerTls, MeshTls, Svid},
 };
 
 /// Builds one snapshot after the other.
@@ -178,7 +179,7 @@ impl Committer {
     fn renew_mesh(&self, snapshot: &mut Snapshot) {
         let Some(svid) = &self.svid else { return };
         let bundles = self.resources.values().filter_map(|resource| match resource {
-            Resource::TrustBundle(bundle) => Some(bundle),
+            Resource::TrustBundle(bundle) => Some(&**bundle),
             _ => None,
         });
         match mesh(svid, bundles) {
@@ -188,10 +189,7 @@ impl Committer {
     }
 }
 
-fn mesh<'b>(
-    svid: &Svid,
-    bundles: impl Iterator<Item = &'b Arc<TrustBundle>>,
-) -> Result<MeshTls, String> {
-    let bundles = Bundles::new(bundles).map_err(|(domain, why)| format!("bundle of {domain}: {why}"))?;
+fn mesh<'b>(svid: &Svid, bundles: impl Iterator<Item = &'b TrustBundle>) -> Result<MeshTls, String> {
+    let bundles = Bundles::new(bundles).map_err(|error| format!("{error}: {}", error.source))?;
     MeshTls::new(svid, &Arc::new(bundles)).map_err(|error| error.to_string())
 }

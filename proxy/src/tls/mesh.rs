@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use isthmus_identity::{Bundles, Untrusted, Verifier, crypto_provider, identity};
 use isthmus_ir::{Handle, Reach, SpiffeId, TrustDomain};
 use rustls::{
     ClientConfig, ServerConfig,
@@ -12,10 +13,7 @@ use rustls::{
     sign::{CertifiedKey, SingleCertAndKey},
 };
 
-use super::{
-    Bundles, TlsStream, Untrusted, crypto_provider,
-    verify::{SpiffeVerifier, identity},
-};
+use super::TlsStream;
 use crate::plan::Plan;
 
 /// What travels inside mesh TLS between gateways: HTTP/1.1, with pooled connections.
@@ -59,8 +57,7 @@ impl MeshTls {
     /// When rustls refuses the settings.
     pub(crate) fn new(svid: &Svid, bundles: &Arc<Bundles>) -> Result<Self, rustls::Error> {
         let provider = crypto_provider();
-        let verifier =
-            Arc::new(SpiffeVerifier { bundles: Arc::clone(bundles), provider: Arc::clone(&provider) });
+        let verifier = Arc::new(Verifier(Arc::clone(bundles)));
         let versions = &[&rustls::version::TLS13];
         let mut client = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(versions)?

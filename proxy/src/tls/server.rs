@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use isthmus_identity::crypto_provider;
 use isthmus_ir::{Certificate, HostPattern, KeyFormat};
 use rustls::{
     ServerConfig,
@@ -12,8 +13,6 @@ use rustls::{
     sign::CertifiedKey,
 };
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
-
-use super::crypto_provider;
 
 /// Why a certificate cannot be shown.
 #[derive(Debug, thiserror::Error)]
