@@ -45,8 +45,8 @@ pub struct Figures {
     pub p999_us: u64,
     /// The longest latency.
     pub max_us: u64,
-    /// From the fault until the last request that it disturbed was answered, in milliseconds; none for
-    /// a step without a fault.
+    /// From the fault until the last request that it disturbed was answered, in milliseconds, or until
+    /// the first one after it when it disturbed none; none for a step without a fault.
     pub takeover_ms: Option<u64>,
     /// Requests by the cluster that answered.
     pub served_by: BTreeMap<String, usize>,
@@ -96,8 +96,10 @@ impl Figures {
 
 fn takeover(samples: &[Sample], fault: Duration) -> u64 {
     let disturbed = |s: &&Sample| s.done > fault && (s.outcome.is_err() || s.latency() > DISTURBED);
-    let last = samples.iter().filter(disturbed).map(|s| s.done).max().unwrap_or(fault);
-    u64::try_from(last.saturating_sub(fault).as_millis()).unwrap_or(u64::MAX)
+    let last = samples.iter().filter(disturbed).map(|s| s.done).max();
+    let first = || samples.iter().filter(|s| s.due >= fault).map(|s| s.done).min();
+    let over = last.or_else(first).unwrap_or(fault);
+    u64::try_from(over.saturating_sub(fault).as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The value below which `permille` of the sorted `values` lie.
@@ -132,6 +134,8 @@ mod tests {
         let figures = Figures::of(&samples, Some(Duration::from_millis(5)));
         assert_eq!((figures.requests, figures.failed, figures.failed_not_retryable), (5, 1, 1));
         assert_eq!(figures.takeover_ms, Some(305));
+        let undisturbed = Figures::of(&samples[4..], Some(Duration::from_millis(5)));
+        assert_eq!(undisturbed.takeover_ms, Some(17));
         assert_eq!(figures.served_by.get("west"), Some(&2));
         assert_eq!((figures.p50_us, figures.p999_us), (1_000, 300_000));
     }
