@@ -3,12 +3,13 @@
 use std::{error::Error, path::PathBuf};
 
 /// Each of them, below `proto`.
-const FILES: [&str; 11] = [
+const FILES: [&str; 12] = [
     "envoy/service/discovery/v3/discovery.proto",
     "isthmus/ca/v1/ca.proto",
     "isthmus/federation/v1/federation.proto",
     "isthmus/proxy/v1/commit.proto",
     "isthmus/proxy/v1/endpoints.proto",
+    "isthmus/proxy/v1/evidence.proto",
     "isthmus/proxy/v1/listener.proto",
     "isthmus/proxy/v1/peer.proto",
     "isthmus/proxy/v1/route.proto",

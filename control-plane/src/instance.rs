@@ -17,6 +17,7 @@ use isthmus_east_west::handle::HandleKey;
 use isthmus_world::Change;
 use isthmus_xds::{
     delta::server::Limits,
+    evidence::Observation,
     server::{self as xds, Publisher, Reports},
 };
 use serde::{Deserialize, Serialize};
@@ -204,7 +205,10 @@ impl Instance {
     ) {
         let ready = self.core.ready();
         let (inputs, queue) = mpsc::channel(QUEUE);
-        let proxies = tokio::spawn(serve(self.listener, self.publisher, self.tokens, self.authority));
+        let (tell, observations) = mpsc::channel(QUEUE);
+        let proxies =
+            tokio::spawn(serve(self.listener, self.publisher, self.tokens, self.authority, tell));
+        let evidence = tokio::spawn(peers::observe(observations, self.peers.federation.clone()));
         let reports = tokio::spawn(forward(self.reports, inputs.clone()));
         let (control, door) = (self.control, Arc::new(self.door));
         let door = tokio::spawn(async move { control.serve(door).await });
@@ -229,6 +233,7 @@ impl Instance {
         }
         self.peers.federation.shut_down().await;
         news.abort();
+        evidence.abort();
         proxies.abort();
         door.abort();
         let _ = std::fs::remove_file(self.state.path(XDS));
@@ -274,10 +279,17 @@ async fn forward_changes(mut changes: mpsc::Receiver<Vec<Change>>, inputs: mpsc:
     }
 }
 
-async fn serve(listener: UnixListener, publisher: Publisher, tokens: Tokens, authority: Arc<Authority>) {
+async fn serve(
+    listener: UnixListener,
+    publisher: Publisher,
+    tokens: Tokens,
+    authority: Arc<Authority>,
+    observations: mpsc::Sender<Vec<Observation>>,
+) {
     let issuer = Arc::new(TokenIssuer { tokens: tokens.clone(), authority });
     let (incoming, tokens) = (UnixListenerStream::new(listener), Arc::new(tokens));
-    if let Err(error) = xds::serve(incoming, publisher, tokens, issuer, std::future::pending()).await {
+    let forever = std::future::pending();
+    if let Err(error) = xds::serve(incoming, publisher, tokens, issuer, observations, forever).await {
         tracing::error!(%error, "no longer serving proxies");
     }
 }

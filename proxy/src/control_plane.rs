@@ -3,6 +3,7 @@
 //! Losing either changes nothing that is in force. What was put in force is kept in the state directory,
 //! certificates' keys of users excepted, so that the proxy serves at once when it starts alone.
 
+mod evidence;
 mod state;
 mod svid;
 
@@ -52,8 +53,9 @@ pub async fn follow(proxy: Arc<Proxy>, control_plane: ControlPlane, kept: &Kept)
     let client = Client::new(connect.clone(), settings).holding(kept.versions.iter().cloned());
     proxy.report_to(client.reporter());
     let identity = svid::renew(&proxy, &connect, &control_plane.token);
+    let evidence = evidence::tell(&proxy, &connect, &control_plane.token);
     let saving = state::save(&proxy);
     let mut follower = Follower(Arc::clone(&proxy));
-    let (never, _, _) = tokio::join!(client.run(&mut follower), identity, saving);
+    let (never, _, _, _) = tokio::join!(client.run(&mut follower), identity, evidence, saving);
     never
 }

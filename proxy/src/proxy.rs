@@ -13,7 +13,7 @@ use isthmus_ir::{
     Change, Key, Name, Redacted, Resource,
     matcher::{Bind, Group},
 };
-use isthmus_xds::{client::Reporter, wire::snapshot};
+use isthmus_xds::{client::Reporter, evidence::Observation, wire::snapshot};
 
 use crate::{
     access_log::AccessLogger,
@@ -169,6 +169,16 @@ impl Proxy {
     /// Reports listeners that are bound later, or no longer, to `reporter`.
     pub(crate) fn report_to(&self, reporter: Reporter) {
         self.control().reporter = Some(reporter);
+    }
+
+    /// What requests have seen of peers since this was last asked.
+    pub(crate) fn observations(&self) -> Vec<Observation> {
+        let control = self.control();
+        let seen = control.committer.peers().filter_map(|peer| {
+            let reached = peer.take_reached()?;
+            Some(Observation { peer: peer.spec.name.clone(), reached })
+        });
+        seen.collect()
     }
 
     /// Whether the stream to the control plane is up.

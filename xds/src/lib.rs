@@ -4,7 +4,7 @@
 //! [`wire`] turns resources into bytes and back, and refuses what it does not understand. [`delta`] decides
 //! what is sent, staged, put in force and acked; it does no I/O and knows no schema. [`server`] and
 //! [`client`] move its messages between a control plane and its proxies, [`federation`] between clusters,
-//! and [`ca`] brings proxies their certificates. Nothing here knows of Kubernetes or of facts.
+//! [`ca`] brings proxies their certificates, and [`evidence`] their view of peers back. Nothing here knows of Kubernetes or of facts.
 
 mod channel;
 mod proto;
@@ -12,6 +12,7 @@ mod proto;
 pub mod ca;
 pub mod client;
 pub mod delta;
+pub mod evidence;
 pub mod federation;
 pub mod server;
 pub mod wire;

@@ -11,7 +11,10 @@ mod session;
 use std::{collections::BTreeMap, future::Future, io, sync::Arc, time::Duration};
 
 use isthmus_ir::{Key, Name};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::mpsc,
+};
 use tokio_stream::Stream;
 use tonic::{
     metadata::MetadataMap,
@@ -21,9 +24,11 @@ use tonic::{
 use self::session::Discovery;
 use crate::{
     ca::{Authority, Issue},
+    evidence::{Observation, Witness},
     proto::{
         ca::certificate_authority_server::CertificateAuthorityServer,
         discovery::aggregated_discovery_service_server::AggregatedDiscoveryServiceServer,
+        proxy::evidence_server::EvidenceServer,
     },
 };
 
@@ -31,7 +36,7 @@ pub use self::{publisher::Publisher, reports::Reports};
 
 /// A connection that does not answer for so long is dead.
 const KEEPALIVE: Duration = Duration::from_secs(10);
-/// Streams of one connection: one for resources, a few for certificates.
+/// Streams of one connection: one for resources, a few for certificates and evidence.
 const STREAMS: u32 = 8;
 /// A token, and little else.
 const HEADER_BYTES: u32 = 16 << 10;
@@ -114,6 +119,7 @@ impl<'a> Caller<'a> {
 }
 
 /// Serves proxies over `incoming` until `shutdown`; then streams are ended, and the last ones waited for.
+/// What proxies see of peers goes to `observations`, as far as there is room.
 ///
 /// # Errors
 /// When `incoming` fails for good.
@@ -122,11 +128,14 @@ pub async fn serve<IO>(
     publisher: Publisher,
     authenticate: Arc<impl Authenticate>,
     issue: Arc<impl Issue>,
+    observations: mpsc::Sender<Vec<Observation>>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), tonic::transport::Error>
 where
     IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
 {
+    let evidence =
+        EvidenceServer::new(Witness { authenticate: Arc::clone(&authenticate), observations });
     let discovery = Discovery { publisher: publisher.clone(), authenticate };
     let discovery =
         AggregatedDiscoveryServiceServer::new(discovery).max_decoding_message_size(REQUEST_BYTES);
@@ -138,6 +147,7 @@ where
         .http2_max_header_list_size(HEADER_BYTES)
         .add_service(discovery)
         .add_service(authority)
+        .add_service(evidence)
         .serve_with_incoming_shutdown(incoming, async move {
             shutdown.await;
             publisher.close();

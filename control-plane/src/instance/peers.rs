@@ -4,6 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use isthmus_east_west::lease::Timing;
 use isthmus_world::Change;
+use isthmus_xds::evidence::Observation;
 use tokio::{net::TcpListener, sync::mpsc};
 
 use super::InstanceError;
@@ -68,6 +69,15 @@ pub(super) async fn tell(
             News::Settings(settings) => {
                 federation.configure(settings.mesh(Some(address)), settings.advertise.clone());
             }
+        }
+    }
+}
+
+/// Hands on what this cluster's proxies see of peers.
+pub(super) async fn observe(mut observations: mpsc::Receiver<Vec<Observation>>, federation: Federation) {
+    while let Some(seen) = observations.recv().await {
+        for Observation { peer, reached } in seen {
+            federation.observed(peer.as_str(), reached);
         }
     }
 }

@@ -106,6 +106,8 @@ pub(crate) struct Gateway {
     pub(crate) epoch: Epoch,
     /// Whether a probe of it is under way because requests wait for it in silence.
     pub(crate) suspected: AtomicBool,
+    /// Whether anything was answered through it since that was last asked.
+    pub(crate) answered: AtomicBool,
 }
 
 impl Endpoint {
@@ -158,10 +160,69 @@ impl fmt::Debug for Gateway {
     }
 }
 
+impl Peer {
+    /// Whether its gateways answer, as requests have seen since this was last asked: through one of them,
+    /// or through none. None when nothing went there.
+    pub(crate) fn take_reached(&self) -> Option<bool> {
+        let answered = self.gateways.iter().filter(|g| g.answered.swap(false, Relaxed)).count() > 0;
+        let silent = !self.gateways.is_empty() && self.gateways.iter().all(|g| g.health.is_out());
+        (answered || silent).then_some(answered)
+    }
+}
+
 impl Gateway {
+    /// Something was answered through it.
+    pub(crate) fn succeeded(&self) {
+        // Read by every request, written once in a while.
+        if !self.answered.load(Relaxed) {
+            self.answered.store(true, Relaxed);
+        }
+        if self.health.succeeded() {
+            self.epoch.advance();
+        }
+    }
+
     /// When a gateway address counts as down, and how it is probed: fixed, so that the bound on a
     /// takeover holds whatever users set for their services.
     pub(crate) fn policy() -> HealthPolicy {
         HealthPolicy { consecutive_failures: 1, ..HealthPolicy::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::balance::Failure;
+
+    fn gateway() -> Arc<Gateway> {
+        Arc::new(Gateway {
+            peer: "west".into(),
+            address: SocketAddr::from(([127, 0, 0, 1], 1)),
+            health: Health::default(),
+            epoch: Epoch::default(),
+            suspected: AtomicBool::new(false),
+            answered: AtomicBool::new(false),
+        })
+    }
+
+    #[test]
+    fn a_peer_is_reached_through_any_gateway_and_lost_with_all() {
+        let spec = ir::Peer {
+            name: "west".into(),
+            trust_domain: "west.example".parse().unwrap(),
+            gateways: Vec::new(),
+            usable: true,
+        };
+        let peer = Peer { spec: Arc::new(spec), gateways: [gateway(), gateway()].into() };
+        let fail = |gateway: &Gateway| {
+            let _ = gateway.health.failed(Failure::Connection, &Gateway::policy());
+        };
+        assert_eq!(peer.take_reached(), None, "nothing went there");
+        fail(&peer.gateways[0]);
+        assert_eq!(peer.take_reached(), None, "there is another one");
+        peer.gateways[1].succeeded();
+        assert_eq!((peer.take_reached(), peer.take_reached()), (Some(true), None));
+        fail(&peer.gateways[1]);
+        assert_eq!((peer.take_reached(), peer.take_reached()), (Some(false), Some(false)));
     }
 }

@@ -10,6 +10,7 @@ use isthmus_ir::{Certificate, Change, Key, Kind, Listener, Name, Protocol, Resou
 
 use super::{build, services::Services};
 use crate::{
+    balance::Peer,
     metrics::Metrics,
     plan::Plan,
     snapshot::Snapshot,
@@ -89,6 +90,11 @@ impl Committer {
     /// All resources that are in force.
     pub(crate) fn resources(&self) -> impl Iterator<Item = &Resource> {
         self.resources.values()
+    }
+
+    /// Every peer that is known.
+    pub(crate) fn peers(&self) -> impl Iterator<Item = &Arc<Peer>> {
+        self.services.peers()
     }
 
     /// Listeners of a socket, by name.

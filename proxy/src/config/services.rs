@@ -61,6 +61,11 @@ impl Services {
         next
     }
 
+    /// Every peer that is known.
+    pub(super) fn peers(&self) -> impl Iterator<Item = &Arc<Peer>> {
+        self.peers.values()
+    }
+
     /// Updates peers, and names the services that are to be built anew.
     fn affected(
         &mut self,
@@ -105,6 +110,7 @@ impl Services {
                         health: Health::default(),
                         epoch: self.peers_epoch.clone(),
                         suspected: AtomicBool::new(false),
+                        answered: AtomicBool::new(false),
                     })
                 },
                 Arc::clone,

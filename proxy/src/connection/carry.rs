@@ -219,9 +219,7 @@ impl<D: Downstream> Try<'_, '_, D> {
             if status == 503 && response.fields().has(Known::IsthmusUnreached) {
                 return Err(Failed::Unreached);
             }
-            if gateway.health.succeeded() {
-                gateway.epoch.advance();
-            }
+            gateway.succeeded();
         }
         Attempts::answered(thread, destination, status);
         let plan = self.matched.plan;

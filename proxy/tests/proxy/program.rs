@@ -71,7 +71,10 @@ impl ControlPlane {
         let publishing = publisher.clone();
         runtime.spawn(async move {
             let never = std::future::pending::<()>();
-            server::serve(incoming, publishing, Arc::clone(&known), known, never).await.unwrap();
+            let (observations, _) = tokio::sync::mpsc::channel(1);
+            server::serve(incoming, publishing, Arc::clone(&known), known, observations, never)
+                .await
+                .unwrap();
         });
         Self { publisher, reports, runtime }
     }

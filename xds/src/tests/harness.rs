@@ -133,7 +133,9 @@ fn serve(
     let (tokens, issue) = (Arc::new(Tokens), Arc::new(Tokens));
     tokio::spawn(async move {
         let incoming = UnboundedReceiverStream::new(incoming);
-        server::serve(incoming, publisher, tokens, issue, stop.notified()).await.unwrap();
+        let (observations, _) = mpsc::channel(1);
+        let stopped = stop.notified();
+        server::serve(incoming, publisher, tokens, issue, observations, stopped).await.unwrap();
     })
 }
 

@@ -18,6 +18,7 @@ use crate::{
     ca, channel,
     client::{Client, Link, Outcome, UnixSocket},
     delta::{message, server::Limits},
+    evidence::{Observation, ObserveError, observe},
     proto::discovery::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient,
     server::{ProxyEvent, ProxyReport, Publisher, serve},
     wire,
@@ -222,13 +223,21 @@ async fn a_unix_socket_serves_as_well() {
     let shutdown = async move { drop(ended.await) };
     let incoming = UnixListenerStream::new(listener);
     let tokens = Arc::new(Tokens);
-    let serving = tokio::spawn(serve(incoming, publisher, tokens.clone(), tokens, shutdown));
+    let (tell, mut observations) = tokio::sync::mpsc::channel(1);
+    let serving = tokio::spawn(serve(incoming, publisher, tokens.clone(), tokens, tell, shutdown));
     let connect = UnixSocket::new(&path);
     let mut proxy = TestProxy::spawn(Client::new(connect.clone(), settings("p1@gateway/a")));
     assert_eq!(proxy.applied().await.0, 1);
     while reports.next().await.report.is_none_or(|report| report.revision != 1) {}
     let token = Redacted::new("p1@gateway/a".to_owned());
     assert!(ca::request(&connect, &token, Bytes::new()).await.is_ok());
+    let seen = vec![Observation { peer: "west".into(), reached: true }];
+    observe(&connect, &token, seen.clone()).await.unwrap();
+    assert_eq!(observations.recv().await, Some(seen.clone()));
+    let stranger = Redacted::new(String::new());
+    let refused = observe(&connect, &stranger, seen).await.unwrap_err();
+    assert!(matches!(refused, ObserveError::Refused(why) if why == "no token"));
+    assert!(observations.try_recv().is_err());
     // Shutting down ends streams, and waits for no proxy.
     drop(end);
     serving.await.unwrap().unwrap();
