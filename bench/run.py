@@ -11,15 +11,13 @@ usage: bench/run.py [--rounds N] [--seconds S] [--only ROW,...] [--json FILE]
 
 import argparse
 import json
-import os
 import pathlib
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import machine
 import measure
 import proxies
 
@@ -41,6 +39,7 @@ def main():
         certificates = proxies.certificates(scratch)
         with proxies.backend(scratch):
             result = {row: run_row(row, args, scratch, certificates) for row in args.only}
+    machine.describe()
     table(result)
     print_json(result, args.json)
 
@@ -69,29 +68,33 @@ def run_row(row, args, scratch, certificates):
     return samples
 
 
-def ratios(samples, name):
-    envoy = samples.get("envoy")
-    if not envoy:
+def ratio(samples, name, others):
+    """The median, over the rounds, of CPU per request of `name` to the least of `others` in that round."""
+    others = [samples[other] for other in others if other in samples and other != name]
+    if not others:
         return None
-    return statistics.median(s["cpu_us"] / e["cpu_us"] for s, e in zip(samples[name], envoy))
+    rounds = zip(samples[name], *others)
+    return statistics.median(own["cpu_us"] / min(run["cpu_us"] for run in rest) for own, *rest in rounds)
 
 
 def table(result):
-    print(f"{'row':<18} {'proxy':<9} {'CPU us/request':>15} {'ratio to Envoy':>15} {'requests/s':>11} {'p50 us':>8} {'p99 us':>8} {'errors':>7}")
+    columns = ["row", "proxy", "CPU us/request", "to Envoy", "to the better of HAProxy and nginx", "requests/s", "p50 us", "p99 us", "errors"]
+    print("| " + " | ".join(columns) + " |")
+    print("|---|---" + "|---:" * (len(columns) - 2) + "|")
     for row, samples in result.items():
         for name, runs in samples.items():
             median = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
-            ratio = ratios(samples, name)
-            shown = f"{ratio:.2f}" if ratio is not None else "-"
+            to_envoy, to_best = ratio(samples, name, ["envoy"]), ratio(samples, name, ["haproxy", "nginx"])
+            shown = [f"{value:.2f}" if value is not None else "" for value in (to_envoy, to_best if name == "isthmus" else None)]
             print(
-                f"{row:<18} {name:<9} {median['cpu_us']:>15.1f} {shown:>15} {median['rate']:>11.0f} "
-                f"{median['p50_us']:>8.0f} {median['p99_us']:>8.0f} {median['errors']:>7.0f}"
+                f"| {row} | {name} | {median['cpu_us']:.1f} | {shown[0]} | {shown[1]} | {median['rate']:.0f} "
+                f"| {median['p50_us']:.0f} | {median['p99_us']:.0f} | {median['errors']:.0f} |"
             )
 
 
 def print_json(result, file):
     rows = {
-        row: {name: {"ratio": ratios(samples, name), "runs": runs} for name, runs in samples.items()}
+        row: {name: {"to_envoy": ratio(samples, name, ["envoy"]), "to_best": ratio(samples, name, ["haproxy", "nginx"]), "runs": runs} for name, runs in samples.items()}
         for row, samples in result.items()
     }
     file.parent.mkdir(parents=True, exist_ok=True)

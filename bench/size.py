@@ -47,10 +47,14 @@ def main():
                         kept = isthmus_manifests.kept_by_the_edge(directory, scratch)
                     rows.setdefault("idle process (MB)", idle / 1e6)
                     rows[f"idle {scheme} connection (KB)"] = each / 1e3
-            rows |= {f"start to first answer, {name} (ms)": time_ms for name, time_ms in starts(args.starts, scratch, kept, certificates).items()}
+            for name, milliseconds in starts(args.starts, scratch, kept, certificates).items():
+                rows[f"start to first answer, {name} (ms)"] = milliseconds
+    print("| size | |\n|---|---:|")
     for name, value in rows.items():
-        print(f"{name:<32} {value:>8.1f}")
-    print(json.dumps(rows))
+        print(f"| {name} | {value:.1f} |")
+    file = proxies.ROOT / "target/size.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(rows, indent=1))
 
 
 def binary(scratch):
@@ -83,14 +87,18 @@ def idle_connections(running, scheme, count):
 
 def starts(count, scratch, kept, certificates):
     """Milliseconds, the median of `count` starts of each proxy."""
-    commands = {name: proxies.chain(one) for name, one in (("envoy", proxies.envoy), ("haproxy", proxies.haproxy), ("nginx", proxies.nginx))}
+    commands = {name: start for name, start in proxies.ALL.items() if name != "isthmus"}
     times = {name: [] for name in ("isthmus", *commands)}
     for number in range(count):
         for name in times:
             directory = scratch / f"start-{name}-{number}"
             directory.mkdir()
             begin = time.monotonic()
-            with isthmus_manifests.proxy_alone(directory, kept, proxies.process, proxies.FRONT) if name == "isthmus" else commands[name](directory, "http", 1, certificates):
+            if name == "isthmus":
+                starting = isthmus_manifests.proxy_alone(directory, kept, proxies.process, proxies.FRONT)
+            else:
+                starting = commands[name](directory, "http", 1, certificates)
+            with starting:
                 answered = first_answer()
             times[name].append((answered - begin) * 1e3)
     return {name: statistics.median(values) for name, values in times.items()}
@@ -98,11 +106,13 @@ def starts(count, scratch, kept, certificates):
 
 def first_answer():
     """When a request was answered by a backend."""
-    while True:
-        with socket.create_connection(("127.0.0.1", proxies.FRONT)) as connection:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        with socket.create_connection(("127.0.0.1", proxies.FRONT), timeout=10) as connection:
             connection.sendall(REQUEST)
             if connection.recv(16384).startswith(b"HTTP/1.1 200"):
                 return time.monotonic()
+    sys.exit("a proxy started and gave no answer")
 
 
 def resident(running):
