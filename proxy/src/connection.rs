@@ -12,9 +12,9 @@ mod door;
 mod edit;
 mod exchange;
 mod forward;
+mod gathered;
 mod http1;
 mod http2;
-mod prefixed;
 mod serve;
 mod sides;
 pub(crate) mod stream;
@@ -26,6 +26,7 @@ pub(crate) use body::{BodyReader, ReadError};
 pub(crate) use carry::Forwarded;
 pub(crate) use door::accept;
 pub(crate) use forward::Report;
+pub(crate) use gathered::Gathered;
 pub(crate) use sides::{AnswerError, Downstream, UpstreamSide};
 
 use std::{net::SocketAddr, sync::Arc};

@@ -9,7 +9,6 @@ use super::{
     Client, Door,
     http1::Http1Connection,
     http2::serve_http2,
-    prefixed::Prefixed,
     serve::{Ended, serve_http1},
     tunnel,
 };
@@ -62,8 +61,7 @@ pub(crate) async fn accept(
         Http1Connection { io: entered.io, input: Buffer::default(), out: Outgoing::default() };
     if http2 || serve_http1(&thread, &mut connection, &client, &timer).await == Ended::Http2 {
         let Http1Connection { io, input, .. } = connection;
-        let io = Prefixed { io, read: input };
-        Box::pin(serve_http2(&thread, io, client, &timer)).await;
+        Box::pin(serve_http2(&thread, (io, input), client, &timer)).await;
     }
 }
 

@@ -19,16 +19,18 @@ use super::{
     answer::Answer,
     body::ReadError,
     forward::{self, Report, Served, serve},
-    prefixed::Prefixed,
+    gathered::Gathered,
     sides::Downstream,
     stream::{self, Incoming},
 };
 use crate::{
     access_log,
+    buffer::Buffer,
     http1::{
         BodyCoding, Edits, FieldsView, Framing, Method, Persistence, Request, RequestHead, Response,
     },
     http2,
+    io::Io,
     thread::Thread,
     timer::Timer,
 };
@@ -171,14 +173,20 @@ impl Downstream for Http2Request {
     }
 }
 
-/// Serves a connection that speaks HTTP/2 until it ends.
-pub(crate) async fn serve_http2(thread: &Rc<Thread>, io: Prefixed, client: Client, timer: &Rc<Timer>) {
+/// Serves a connection that speaks HTTP/2 until it ends. Some of its bytes were read already.
+pub(crate) async fn serve_http2(
+    thread: &Rc<Thread>,
+    (io, read): (Io, Buffer),
+    client: Client,
+    timer: &Rc<Timer>,
+) {
+    let (io, sending) = Gathered::new(io, read);
     let limits = &thread.shared.settings.limits;
     let settings = http2::Settings { streams: limits.http2_streams, ..http2::Settings::default() };
     timer.arm(thread.timers.now() + thread.handshake_timeout());
     let mut handshake = Box::pin(settings.server().handshake::<_, Bytes>(io));
     let shaken = poll_fn(|cx| match handshake.as_mut().poll(cx) {
-        Poll::Pending if timer.passed() => Poll::Ready(None),
+        Poll::Pending if timer.passed() || sending.send(cx).is_err() => Poll::Ready(None),
         result => result.map(Result::ok),
     });
     let Some(mut connection) = shaken.await else { return };
@@ -191,21 +199,20 @@ pub(crate) async fn serve_http2(thread: &Rc<Thread>, io: Prefixed, client: Clien
                 leaving = true;
                 connection.graceful_shutdown();
             }
-            match connection.poll_accept(cx) {
-                Poll::Ready(accepted) => Poll::Ready(accepted),
-                Poll::Pending if connection.has_streams() => {
-                    timer.disarm();
-                    Poll::Pending
-                }
-                Poll::Pending if timer.passed() => {
-                    connection.abrupt_shutdown(Reason::NO_ERROR);
-                    connection.poll_accept(cx)
-                }
-                Poll::Pending => {
-                    timer.arm(thread.timers.now() + thread.idle_timeout());
-                    Poll::Pending
-                }
+            if let Poll::Ready(accepted) = connection.poll_accept(cx) {
+                return Poll::Ready(accepted);
             }
+            if connection.has_streams() {
+                timer.disarm();
+            } else if timer.passed() {
+                connection.abrupt_shutdown(Reason::NO_ERROR);
+                if let Poll::Ready(accepted) = connection.poll_accept(cx) {
+                    return Poll::Ready(accepted);
+                }
+            } else {
+                timer.arm(thread.timers.now() + thread.idle_timeout());
+            }
+            if sending.send(cx).is_ok() { Poll::Pending } else { Poll::Ready(None) }
         })
         .await;
         match accepted {

@@ -1,6 +1,7 @@
 //! The endpoint's side of an attempt in HTTP/2, and the connections that carry the streams.
 
 use std::{
+    future::poll_fn,
     io,
     net::SocketAddr,
     pin::Pin,
@@ -17,8 +18,9 @@ use h2::{
 
 use super::connect::direct;
 use crate::{
+    buffer::Buffer,
     connection::{
-        AnswerError, ReadError, UpstreamSide,
+        AnswerError, Gathered, ReadError, UpstreamSide,
         stream::{self, Incoming},
         wire::Coding,
     },
@@ -26,6 +28,7 @@ use crate::{
         BodyLimits, Edits, FieldsView, Framing, InvalidValue, Method, Request, Response, ResponseHead,
     },
     http2,
+    io::Io,
 };
 
 /// Streams on a connection to an endpoint; each copy is for one of them.
@@ -56,12 +59,20 @@ impl Sender {
 /// When nobody answers, or not in HTTP/2.
 pub(crate) async fn connect(addresses: &[SocketAddr], within: Duration) -> io::Result<Sender> {
     let tcp = direct(addresses, within).await?;
+    let (io, sending) = Gathered::new(Io::Plain(tcp), Buffer::default());
     let settings = http2::Settings::default();
-    let handshake = settings.client().handshake::<_, Bytes>(tcp);
-    let (sender, connection) =
+    let handshake = settings.client().handshake::<_, Bytes>(io);
+    let (sender, mut connection) =
         tokio::time::timeout(within, handshake).await?.map_err(stream::io_error)?;
     tokio::task::spawn_local(async move {
-        if let Err(error) = connection.await {
+        let ended = poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
+            Poll::Pending => match sending.send(cx) {
+                Ok(()) => Poll::Pending,
+                Err(error) => Poll::Ready(Err(error)),
+            },
+            Poll::Ready(ended) => Poll::Ready(ended.map_err(stream::io_error)),
+        });
+        if let Err(error) = ended.await {
             tracing::debug!(%error, "HTTP/2 connection to an endpoint ended");
         }
     });
