@@ -15,8 +15,8 @@
 //!
 //! Nothing is dropped without having been probed: for the last third of the data lease, and once more after
 //! its end, the peer is probed every `probe`; silence of reports is no evidence. Time that this process did
-//! not live through (a pause, a restart) counts for no lease. Time is monotonic and the receiver's own; a
-//! peer's clock has no say.
+//! not live through (a pause, a restart) counts for no lease, and at least a third of the data lease, with
+//! its probes, is left after it. Time is monotonic and the receiver's own; a peer's clock has no say.
 
 use std::time::Duration;
 
@@ -206,7 +206,7 @@ impl Lease {
     pub fn on_event(&mut self, now: Duration, evidence: Evidence) -> Vec<Effect> {
         let before = self.state();
         let mut effects = Vec::new();
-        let lived = self.advance(now, &mut effects);
+        let lived = self.advance(now);
         match evidence {
             Evidence::Tick => {}
             Evidence::Heartbeat => self.control = Some(self.now + self.timing.control),
@@ -234,7 +234,7 @@ impl Lease {
     }
 
     /// Moves time on; answers how much of it this process lived through.
-    fn advance(&mut self, now: Duration, effects: &mut Vec<Effect>) -> Duration {
+    fn advance(&mut self, now: Duration) -> Duration {
         let gap = now.saturating_sub(self.now);
         self.now += gap;
         if gap <= self.timing.pause() {
@@ -242,13 +242,12 @@ impl Lease {
         }
         let missed = gap.saturating_sub(self.timing.tick);
         self.control = self.control.map(|_| self.now + self.timing.control);
+        // Whoever doubted a peer before a pause has to doubt it afresh.
+        let third = self.now + self.timing.data / 3;
         self.data = match self.data {
-            Data::Live { since, until, .. } => {
-                Data::Live { since: since + missed, until: until + missed, probe: self.now }
-            }
-            Data::Doubted { since, .. } => {
-                effects.push(Effect::Probe);
-                Data::Doubted { since: since + missed, until: self.now + self.timing.probe }
+            Data::Live { since, until, .. } | Data::Doubted { since, until } => {
+                let until = third.max(until + missed);
+                Data::Live { since: since + missed, until, probe: self.now }
             }
             Data::Out { .. } => Data::Out { probe: self.now, answers: None },
         };

@@ -127,16 +127,31 @@ fn after_a_pause_it_is_probed_before_it_is_dropped() {
     assert_eq!(peer.lease.state(), PeerState::Connected, "the pause is no evidence");
     peer.run(20 * SECOND);
     assert_eq!(peer.lease.state(), PeerState::Connected);
-    // A probe that was under way when the pause came is made again.
+}
+
+#[test]
+fn who_doubted_before_a_pause_doubts_afresh() {
+    // Nobody answers until the last probe is under way; then comes the pause.
     let mut peer = Driven::new();
     peer.answers = false;
     peer.run(15 * SECOND);
     assert_eq!(peer.said.last(), Some(&(15 * SECOND, Effect::Probe)));
-    (peer.now, peer.answers) = (peer.now + 600 * SECOND, true);
+    peer.now += 600 * SECOND;
     peer.feed(Evidence::Tick);
-    assert_eq!(peer.said.last(), Some(&(615 * SECOND, Effect::Probe)));
+    assert_eq!(peer.said.last(), Some(&(615 * SECOND, Effect::Probe)), "it is asked at once");
+    // Four seconds without an answer are not enough after it, though all of it were before.
+    peer.run(4 * SECOND);
+    assert_eq!(peer.lease.state(), PeerState::Connected);
+    peer.answers = true;
     peer.run(20 * SECOND);
     assert_eq!(peer.lease.state(), PeerState::Connected);
+    // A dead one is out all the same, a third of the lease and a probe later.
+    let mut peer = Driven::new();
+    peer.answers = false;
+    peer.run(15 * SECOND);
+    peer.now += 600 * SECOND;
+    peer.feed(Evidence::Tick);
+    assert_eq!(peer.until(PeerState::DataLost), 6 * SECOND);
 }
 
 #[test]

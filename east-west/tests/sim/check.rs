@@ -23,6 +23,8 @@ pub(crate) struct Check {
     present: Vec<BTreeSet<String>>,
     /// Handles that once led somewhere and then did not.
     vanished: BTreeSet<String>,
+    /// Who has forgotten whom since proxies were told last, as the grace period was over.
+    pub(crate) forgotten: BTreeSet<(usize, usize)>,
     /// What was ever exported.
     exported: BTreeSet<(usize, String)>,
 }
@@ -34,6 +36,7 @@ impl Check {
             seen: BTreeSet::new(),
             present: vec![BTreeSet::new(); clusters],
             vanished: BTreeSet::new(),
+            forgotten: BTreeSet::new(),
             exported: BTreeSet::new(),
         }
     }
@@ -83,7 +86,8 @@ impl Oracle {
         if gap > timing.pause() {
             let missed = gap.saturating_sub(timing.tick);
             self.heard = self.heard.map(|_| now);
-            self.answered = self.answered.map(|at| at + missed);
+            let third = now.saturating_sub(timing.data * 2 / 3);
+            self.answered = self.answered.map(|at| third.max(at + missed));
         }
         let silence = self.answered.map(|at| now - at);
         match heard {
@@ -155,6 +159,7 @@ impl Sim {
                 self.fail(format!("cluster {cluster} on peer {peer}: {what}"));
             }
         }
+        self.check.forgotten.retain(|(who, _)| *who != cluster);
         for import in &new.imports {
             if let Some(what) = Self::wrong_with_import(cluster, import) {
                 self.fail(format!("invariant 7: cluster {cluster}, {}: {what}", import.object));
@@ -194,7 +199,8 @@ impl Sim {
         if new.epochs.len() > 1 {
             return Some(format!("invariant 2: half an edit is in force, of epochs {:?}", new.epochs));
         }
-        let old = old.filter(|_| new.usable)?;
+        let forgotten = self.check.forgotten.contains(&(cluster, peer));
+        let old = old.filter(|_| new.usable && !forgotten)?;
         let lost = old.handles.difference(&new.handles).find(|h| !self.check.vanished.contains(*h))?;
         Some(format!("invariant 1: working endpoint {lost} was taken out"))
     }

@@ -114,11 +114,16 @@ impl Sim {
         let Some(member) = self.clusters[cluster].member(peer) else { return };
         member.world = Some(world);
         let forgotten = !member.peer.may_resume() && !member.peer.is_leaving();
+        let works = forgotten && usable(member.peer.state());
         if forgotten && !keep_machine {
             member.held = None;
         }
         if forgotten {
             self.check.seen.insert("a peer that is forgotten");
+            self.check.forgotten.insert((cluster, peer));
+        }
+        if works {
+            self.fail(format!("invariant 1: cluster {cluster} forgets peer {peer}, which works"));
         }
         self.touch(cluster);
     }
