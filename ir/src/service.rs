@@ -47,6 +47,20 @@ pub enum BackendProtocol {
     H2c,
 }
 
+impl BackendProtocol {
+    /// What a port with this `appProtocol` speaks, HTTP/1.1 when nothing is said; none when requests are
+    /// not what it takes.
+    pub fn of_app_protocol(app_protocol: Option<&str>) -> Option<Self> {
+        match app_protocol {
+            // WebSocket is HTTP/1.1 with an upgrade.
+            None | Some("http" | "kubernetes.io/ws") => Some(Self::Http1),
+            // The last two are no registered names, but they are common, and mean HTTP/2 in clear text.
+            Some("kubernetes.io/h2c" | "http2" | "grpc") => Some(Self::H2c),
+            Some(_) => None,
+        }
+    }
+}
+
 /// How an endpoint is chosen among the healthy ones of a priority.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Balancing {

@@ -44,10 +44,7 @@ fn service(input: &ImportInput<'_>, port: &ImportPort) -> Service {
 }
 
 fn spoken(app_protocol: Option<&str>) -> BackendProtocol {
-    match app_protocol {
-        Some("kubernetes.io/h2c") => BackendProtocol::H2c,
-        _ => BackendProtocol::Http1,
-    }
+    BackendProtocol::of_app_protocol(app_protocol).unwrap_or(BackendProtocol::Http1)
 }
 
 fn endpoints(

@@ -175,6 +175,19 @@ fn an_endpoint_that_speaks_another_protocol_gets_no_traffic() {
 }
 
 #[test]
+fn an_app_protocol_means_the_same_as_of_a_service_of_this_cluster() {
+    for (app, protocol) in [
+        ("grpc", BackendProtocol::H2c),
+        ("http2", BackendProtocol::H2c),
+        ("http", BackendProtocol::Http1),
+    ] {
+        let mut west = exported("west", 9, &[("web", 80)]);
+        west.ports[0].app_protocol = Some(app.into());
+        assert_eq!(imported("east", &[west]).services[0].protocol, protocol, "{app}");
+    }
+}
+
+#[test]
 fn own_endpoints_come_first_then_peers_by_priority_and_cost_and_fallbacks_last() {
     let mut exports: Vec<_> = ["east", "far", "near", "same", "spare"]
         .iter()

@@ -14,14 +14,11 @@ pub(crate) fn protocol(port: &ServicePort) -> Result<BackendProtocol, String> {
             port.port, port.protocol
         ));
     }
-    match port.app_protocol.as_deref() {
-        // WebSocket is HTTP/1.1 with an upgrade.
-        None | Some("http" | "kubernetes.io/ws") => Ok(BackendProtocol::Http1),
-        // The last two are no registered names, but they are common, and mean HTTP/2 in clear text.
-        Some("kubernetes.io/h2c" | "http2" | "grpc") => Ok(BackendProtocol::H2c),
-        Some(other) => Err(format!(
-            "port {} has appProtocol {other}; supported are http, kubernetes.io/h2c and kubernetes.io/ws",
-            port.port
-        )),
-    }
+    BackendProtocol::of_app_protocol(port.app_protocol.as_deref()).ok_or_else(|| {
+        format!(
+            "port {} has appProtocol {}; supported are http, kubernetes.io/h2c and kubernetes.io/ws",
+            port.port,
+            port.app_protocol.as_deref().unwrap_or_default()
+        )
+    })
 }
