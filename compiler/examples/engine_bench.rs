@@ -43,6 +43,7 @@ fn settings() -> MeshSettings {
         federation: Some("127.0.0.1:15012".parse().unwrap()),
         gateway_identity: Some("spiffe://east.test/ns/isthmus-system/sa/east-west".parse().unwrap()),
         service_scope: ServiceScope::Cluster,
+        names: None,
         loopback_endpoints: false,
     }
 }

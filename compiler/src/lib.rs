@@ -25,8 +25,8 @@ use std::{
     sync::Arc,
 };
 
-use isthmus_east_west::{handle::HandleKey, import::Import, trust::Trust};
-use isthmus_ir::{Name, Resource};
+use isthmus_east_west::{dns, handle::HandleKey, import::Import, trust::Trust};
+use isthmus_ir::{Name, ObjectRef, Resource};
 use isthmus_world::{Change, Kind, Reports, Touched, World, fact::ExportedService, fact::MeshSettings};
 
 use count::Attached;
@@ -144,6 +144,16 @@ impl Compiler {
     /// of the peers' words was refused.
     pub fn imports(&self) -> impl Iterator<Item = &Arc<Import>> {
         self.stages.imports.outputs().map(|(_, output)| &output.import)
+    }
+
+    /// What names of `clusterset.local` are answered from.
+    pub fn names(&self) -> Arc<dns::Table> {
+        unit::table(self.stages.names.output(&()))
+    }
+
+    /// Ports of imports that have no name, as there are more than ports to give out.
+    pub fn unnamed(&self) -> &[(ObjectRef, u16)] {
+        self.stages.names.output(&()).map_or(&[], |names| names.left_out.as_slice())
     }
 
     /// Which peers are believed, and what of them is not; none before the first refresh.

@@ -5,9 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use isthmus_east_west::export::Export;
+use isthmus_east_west::{dns::Table, export::Export, names::Names};
 use isthmus_gateway::{
-    backend::BackendOutput, certificate::CertificateOutput, http_route::HttpRouteOutput,
+    backend::{BackendKey, BackendOutput},
+    certificate::CertificateOutput,
+    http_route::HttpRouteOutput,
     listener::GatewayOutput,
 };
 use isthmus_ir::{Key, Kind as IrKind, Name, ObjectRef, Resource};
@@ -18,7 +20,7 @@ use crate::{
     scope::{east_west_scope, gateway_scope},
     unit::{
         BackendsContext, EastWestOutput, ExportsContext, Gateways, GatewaysContext, ImportOutput,
-        ImportsContext, Routes, RoutesContext, SpansContext, TrustOutput,
+        ImportsContext, Routes, RoutesContext, SpansContext, TrustOutput, table,
     },
 };
 
@@ -33,6 +35,7 @@ pub(crate) struct Moved {
     pub(crate) left: BTreeSet<(Name, ObjectRef)>,
     pub(crate) exports: Vec<ExportChange>,
     pub(crate) imports: Vec<ImportChange>,
+    pub(crate) names: Option<Arc<Table>>,
 }
 
 impl Compiler {
@@ -46,6 +49,7 @@ impl Compiler {
         self.derive_backends();
         self.derive_exports(moved);
         self.derive_imports(moved);
+        self.derive_names(moved);
         self.derive_routes(moved);
         self.derive_backends();
         self.derive_spans();
@@ -226,10 +230,15 @@ impl Compiler {
             let ports = |output: &Option<Arc<ImportOutput>>| {
                 output.as_ref().and_then(|output| output.ports.clone())
             };
-            if !same_pointer(ports(&edit.old).as_ref(), ports(&edit.new).as_ref()) {
+            let ports_moved = !same_pointer(ports(&edit.old).as_ref(), ports(&edit.new).as_ref());
+            if ports_moved {
                 for route in naming_import(&self.world, &key) {
                     self.stages.routes.mark(route);
                 }
+            }
+            let created = |output: &Option<Arc<ImportOutput>>| output.as_ref().map(|o| o.import.created);
+            if ports_moved || created(&edit.old) != created(&edit.new) {
+                self.stages.names.mark(());
             }
             self.stages.mark_spans(&self.demand, &key);
             self.stages.export_statuses.mark(key.clone());
@@ -242,6 +251,18 @@ impl Compiler {
                 (Some(_), None) => moved.imports.push(ImportChange::Remove(key)),
                 (None, None) => {}
             }
+        }
+    }
+
+    fn derive_names(&mut self, moved: &mut Moved) {
+        for edit in self.stages.names.refresh(&(&self.world, &self.stages.imports)) {
+            let (old, new) = (edit.old.as_ref(), edit.new.as_ref());
+            self.put(named(old), named(new), &east_west_scope());
+            for backend in self.demand.replace(Some(&asked_by(old)), Some(&asked_by(new))) {
+                self.stages.mark_backend(backend);
+            }
+            let (old, new) = (table(old), table(new));
+            moved.names = (old != new).then_some(new);
         }
     }
 
@@ -328,6 +349,21 @@ fn backend(output: Option<&Arc<Option<BackendOutput>>>) -> Vec<Resource> {
     let Some(output) = output.and_then(|output| output.as_ref().as_ref()) else { return Vec::new() };
     let service = Resource::Service(Arc::clone(&output.service));
     vec![service, Resource::Endpoints(Arc::clone(&output.endpoints))]
+}
+
+/// What the east-west gateway listens for by name, and where it goes.
+fn named(names: Option<&Arc<Names>>) -> Vec<Resource> {
+    let listeners = names.into_iter().flat_map(|names| names.listeners.iter().cloned());
+    let routes = names.into_iter().flat_map(|names| names.routes.iter().cloned());
+    listeners.map(Resource::Listener).chain(routes.map(Resource::Route)).collect()
+}
+
+fn asked_by(names: Option<&Arc<Names>>) -> BTreeSet<BackendKey> {
+    names
+        .into_iter()
+        .flat_map(|names| names.asked())
+        .map(|(object, port)| BackendKey::ClusterSet(object, port))
+        .collect()
 }
 
 fn rules(output: Option<&HttpRouteOutput>) -> impl Iterator<Item = Resource> {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use isthmus_east_west::import::Import;
+use isthmus_east_west::{dns::Table, import::Import};
 use isthmus_ir::{Name, ObjectRef};
 use isthmus_world::{
     Kind, Touched,
@@ -40,6 +40,8 @@ pub struct Refresh {
     pub exports: Vec<ExportChange>,
     /// Edits of the derived ServiceImport objects.
     pub imports: Vec<ImportChange>,
+    /// What names of `clusterset.local` are answered from, when it is different.
+    pub names: Option<Arc<Table>>,
 }
 
 /// A status that is different now.
@@ -150,6 +152,7 @@ impl Compiler {
             statuses: self.derive_statuses(),
             exports: moved.exports,
             imports: moved.imports,
+            names: moved.names,
         }
     }
 
@@ -227,6 +230,7 @@ impl Compiler {
         faults(&mut found, "backend", &stages.backends);
         faults(&mut found, "export", &stages.exports);
         faults(&mut found, "import", &stages.imports);
+        faults(&mut found, "name", &stages.names);
         faults(&mut found, "route", &stages.routes);
         faults(&mut found, "span", &stages.spans);
         faults(&mut found, "class status", &stages.class_statuses);

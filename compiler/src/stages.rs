@@ -10,8 +10,8 @@ use crate::{
     demand::Demand,
     status::{ClassStatuses, ExportStatuses, GatewayStatuses, RouteStatuses},
     unit::{
-        Attachments, Backends, Certificates, Classes, EastWest, Exports, Gateways, Imports, PortKey,
-        Ports, Routes, Spans, Trusts, ports_of,
+        Attachments, Backends, Certificates, Classes, EastWest, Exports, Gateways, ImportNames, Imports,
+        PortKey, Ports, Routes, Spans, Trusts, ports_of,
     },
 };
 use isthmus_gateway::backend::BackendKey;
@@ -30,6 +30,7 @@ pub(crate) struct Stages {
     pub(crate) backends: Stage<Backends>,
     pub(crate) exports: Stage<Exports>,
     pub(crate) imports: Stage<Imports>,
+    pub(crate) names: Stage<ImportNames>,
     pub(crate) routes: Stage<Routes>,
     pub(crate) spans: Stage<Spans>,
     pub(crate) class_statuses: Stage<ClassStatuses>,
@@ -47,6 +48,7 @@ impl Stages {
                 self.mark_all();
                 self.trust.mark(());
                 self.east_west.mark(());
+                self.names.mark(());
             }
             Touched::Roots | Touched::Peer(_) => self.trust.mark(()),
             Touched::PeerExport(service) => self.imports.mark(service.clone()),
@@ -165,6 +167,7 @@ impl Stages {
         self.backends.mark_all();
         self.exports.mark_all();
         self.imports.mark_all();
+        self.names.mark_all();
         self.routes.mark_all();
         self.spans.mark_all();
         self.class_statuses.mark_all();

@@ -28,9 +28,9 @@ use isthmus_world::{
     Change, Kind, KindState, ObjectKey,
     fact::{
         AllowedNamespaces, BackendRef, ExportedService, Fact, GrantFrom, GrantTo, GroupKind, HttpFilter,
-        LabelSelector, Listener, ListenerTls, MeshSettings, Meta, Namespace, ObjectReference, ParentRef,
-        PeerFact, PeerState, Problem, ProxyReport, ReferenceGrant, Requirement, SelectorOperator,
-        ServiceScope, TlsMode,
+        LabelSelector, Listener, ListenerTls, MeshSettings, Meta, NameSettings, Namespace,
+        ObjectReference, ParentRef, PeerFact, PeerState, Problem, ProxyReport, ReferenceGrant,
+        Requirement, SelectorOperator, ServiceScope, TlsMode,
     },
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
@@ -375,8 +375,12 @@ fn a_report() -> impl Strategy<Value = Change> {
 }
 
 fn some_settings() -> impl Strategy<Value = Change> {
-    (any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(east_west, clusterset, identity)| {
+    let ports = option::of(select(vec![20_000..=20_999, 20_000..=20_001]));
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+    (flags, ports).prop_map(|((east_west, clusterset, identity), ports)| {
         let mut made = settings();
+        let address = [127, 0, 0, 1].into();
+        made.names = ports.map(|ports| NameSettings { address, ports });
         if !east_west {
             made.east_west.clear();
         }

@@ -33,6 +33,7 @@ fn settings() -> MeshSettings {
         federation: None,
         gateway_identity: None,
         service_scope: ServiceScope::Cluster,
+        names: None,
         loopback_endpoints: true,
     }
 }

@@ -5,10 +5,13 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::{
     backend, class, exported, gateway, listener, mirror::Mirror, parent, peer, route, rule, secret,
     service, service_export, settings, slice, synced,
 };
+use expect_test::expect;
 use isthmus_compiler::{Compiler, ExportChange, ImportChange, Refresh};
 use isthmus_east_west::handle::HandleKey;
 use isthmus_ir::{Change as Edit, Key, Kind as IrKind, Name, ObjectRef, Reach, Resource};
@@ -16,8 +19,8 @@ use isthmus_world::{
     Change, Kind, KindState, ObjectKey,
     fact::{
         AllowedNamespaces, Fact, GrantFrom, GrantTo, GroupKind, HttpRoute, LabelSelector, ListenerTls,
-        Namespace, ObjectReference, Problem, ReferenceGrant, Requirement, SelectorOperator,
-        ServiceScope, TlsMode,
+        MeshSettings, NameSettings, Namespace, ObjectReference, Problem, ReferenceGrant, Requirement,
+        SelectorOperator, ServiceScope, TlsMode,
     },
 };
 
@@ -48,11 +51,14 @@ fn started(changes: Vec<Change>) -> Compiler {
     compiler
 }
 
+fn show(Key { kind, name }: &Key) -> String {
+    format!("{}:{name}", kind.as_str())
+}
+
 fn keys(edits: &[Edit]) -> Vec<String> {
     let show = |edit: &Edit| {
-        let Key { kind, name } = edit.key();
         let sign = if matches!(edit, Edit::Upsert(_)) { '+' } else { '-' };
-        format!("{sign}{}:{name}", kind.as_str())
+        format!("{sign}{}", show(&edit.key()))
     };
     edits.iter().map(show).collect()
 }
@@ -437,4 +443,39 @@ fn a_gateway_of_another_controller_is_nothing_to_us() {
     assert_eq!(compiler.scopes().map(Name::as_str).collect::<Vec<_>>(), ["east-west"]);
     assert_eq!(compiler.statuses().count(), 0);
     assert_eq!(Mirror::of(&compiler).scopes.len(), 1);
+}
+
+#[test]
+fn what_is_imported_is_reached_by_name_through_the_east_west_gateway() {
+    let ports = 20_000..=20_999;
+    let names = Some(NameSettings { address: [127, 0, 0, 1].into(), ports });
+    let settings = MeshSettings { names, east_west: Vec::new(), gateway_identity: None, ..settings() };
+    let mut compiler = synced(settings);
+    compiler.apply(Change::Peer(peer("west")));
+    let services = vec![exported("west", "a", "x", &["h1"])];
+    compiler.apply(Change::PeerSnapshot { cluster: "west".into(), services });
+    let refresh = compiler.refresh();
+    assert_eq!(refresh.names, Some(compiler.names()));
+    let scope = Name::from("east-west");
+    let held: Vec<_> = compiler.snapshot(&scope).unwrap().iter().map(|r| show(&r.key())).collect();
+    expect![[r#"
+        [
+            "Listener:isthmus-system/east-west/a/x/80",
+            "Route:ServiceImport/a/x/80",
+            "Service:clusterset/a/x/80",
+            "Endpoints:clusterset/a/x/80",
+            "Peer:west",
+            "TrustBundle:west.test",
+        ]
+    "#]]
+    .assert_debug_eq(&held);
+    // Endpoints come and go without anything else.
+    let services = vec![exported("west", "a", "x", &["h1", "h2"])];
+    compiler.apply(Change::PeerSnapshot { cluster: "west".into(), services });
+    let refresh = compiler.refresh();
+    assert_eq!(refresh.names, None);
+    assert_eq!(keys(&refresh.scopes[&scope]), ["+Endpoints:clusterset/a/x/80"]);
+    // With the last export the name goes.
+    compiler.apply(Change::PeerSnapshot { cluster: "west".into(), services: Vec::new() });
+    assert_eq!(compiler.refresh().names, Some(Arc::default()));
 }

@@ -2,7 +2,9 @@
 //!
 //! Decided from a table of imports with the addresses to answer with; names compare without regard to
 //! case (case H12). A name that exists without a record of the asked type, and a name with names below it,
-//! is an empty answer and no NXDOMAIN (RFC 2308, RFC 8020). Everything outside the zone is refused.
+//! is an empty answer and no NXDOMAIN (RFC 2308, RFC 8020). Everything outside the zone is refused. Beyond
+//! the specification, SRV of a service itself lists all its ports, also those without a name, as DNS servers
+//! of clusters do too: where services have no address of their own, nothing else tells the port.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -31,7 +33,7 @@ pub enum Entry {
     ClusterSetIp {
         /// One for each family.
         addresses: Vec<IpAddr>,
-        /// Named ports.
+        /// All ports.
         ports: Vec<Port>,
     },
     /// Each ready endpoint answers for itself.
@@ -46,7 +48,7 @@ pub enum Entry {
 /// A port that SRV records tell of.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Port {
-    /// Its name; a port without one has no SRV record.
+    /// Its name; a port without one has no name of its own in DNS.
     pub name: String,
     /// `TCP` or `UDP`.
     pub protocol: String,
@@ -169,7 +171,8 @@ impl Table {
         if answers.is_empty() {
             return Answer::NoData;
         }
-        let additional = answers.iter().flat_map(|record| self.beside(record)).collect();
+        let beside = answers.iter().filter(|_| asked == RecordType::Srv);
+        let additional = beside.flat_map(|record| self.beside(record)).collect();
         Answer::Found { answers, additional }
     }
 
@@ -247,7 +250,15 @@ impl Node<'_> {
             Self::Apex => vec![record(TTL, Data::Authority), record(TTL, Data::NameServer)],
             Self::Version => vec![record(VERSION_TTL, Data::Text("1.0.0".into()))],
             Self::Empty => Vec::new(),
-            Self::Service(Entry::ClusterSetIp { addresses: list, .. }) => addresses(list),
+            Self::Service(Entry::ClusterSetIp { addresses: list, ports }) => {
+                let service = |port: &Port| {
+                    let target = name.to_owned();
+                    record(TTL, Data::Service { priority: 0, weight: 100, port: port.port, target })
+                };
+                let mut all = addresses(list);
+                all.extend(ports.iter().map(service));
+                all
+            }
             Self::Service(Entry::Headless { hosts, .. }) => {
                 hosts.iter().flat_map(|host| addresses(&host.addresses)).collect()
             }

@@ -62,6 +62,8 @@ pub struct Import {
     pub kind: ImportType,
     /// `spec.sessionAffinity`.
     pub affinity: SessionAffinity,
+    /// When the oldest of its exports was made, seconds since 1970.
+    pub created: i64,
     /// `spec.ports`, in order of number.
     pub ports: Vec<ImportPort>,
     /// `status.clusters`, in order.
@@ -98,6 +100,7 @@ pub fn import(input: &ImportInput<'_>) -> Import {
         object: input.object.clone(),
         kind: merged.kind,
         affinity: merged.affinity,
+        created: exports.first().map_or(0, |oldest| oldest.exported.created),
         ports: merged.ports,
         clusters: merge::clusters(&exports),
         services,

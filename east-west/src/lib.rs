@@ -14,6 +14,7 @@ pub mod import;
 pub mod invite;
 pub mod lease;
 pub mod listener;
+pub mod names;
 pub mod peer;
 pub mod refusal;
 pub mod subset;

@@ -32,6 +32,7 @@ fn settings(loopback_endpoints: bool) -> MeshSettings {
         federation: None,
         gateway_identity: None,
         service_scope: ServiceScope::Cluster,
+        names: None,
         loopback_endpoints,
     }
 }

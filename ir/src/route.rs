@@ -40,7 +40,7 @@ impl Route {
     }
 }
 
-/// A route object.
+/// What a rule is of.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct RouteId {
     /// Its kind.
@@ -54,6 +54,8 @@ pub struct RouteId {
 pub enum RouteKind {
     /// `HTTPRoute`.
     Http,
+    /// A derived `ServiceImport`, which is reached by its clusterset name: the index of a rule is the port.
+    Import,
 }
 
 impl RouteKind {
@@ -61,6 +63,7 @@ impl RouteKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Http => "HTTPRoute",
+            Self::Import => "ServiceImport",
         }
     }
 }

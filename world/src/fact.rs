@@ -22,8 +22,8 @@ pub use http_route::{
     BackendRef, HttpFilter, HttpRoute, HttpRule, ObjectReference, ParentRef, RuleTimeouts,
 };
 pub use multicluster::{
-    ExportedEndpoint, ExportedPort, ExportedService, ImportType, MeshSettings, PeerFact, PeerState,
-    ServiceExport, ServiceScope, SessionAffinity,
+    ExportedEndpoint, ExportedPort, ExportedService, ImportType, MeshSettings, NameSettings, PeerFact,
+    PeerState, ServiceExport, ServiceScope, SessionAffinity,
 };
 pub use runtime::{Problem, ProxyReport};
 

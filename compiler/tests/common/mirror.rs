@@ -7,7 +7,7 @@ use std::{
 };
 
 use isthmus_compiler::{Compiler, ExportChange, ImportChange, Refresh};
-use isthmus_east_west::import::Import;
+use isthmus_east_west::{dns::Table, import::Import};
 use isthmus_ir::{Change, Key, Name, ObjectRef, Resource, Route};
 use isthmus_world::{Kind, fact::ExportedService};
 use serde_json::Value;
@@ -21,6 +21,7 @@ pub struct Mirror {
     pub statuses: BTreeMap<(Kind, ObjectRef), Value>,
     pub exports: BTreeMap<ObjectRef, Arc<ExportedService>>,
     pub imports: BTreeMap<ObjectRef, Arc<Import>>,
+    pub names: Arc<Table>,
 }
 
 impl Mirror {
@@ -39,6 +40,7 @@ impl Mirror {
             statuses: compiler.statuses().map(|s| ((s.kind, s.object), s.status.unwrap())).collect(),
             exports: compiler.exports().map(|e| (object(e), Arc::clone(e))).collect(),
             imports: imports.map(|i| (i.object.clone(), Arc::clone(i))).collect(),
+            names: compiler.names(),
         }
     }
 
@@ -60,6 +62,7 @@ impl Mirror {
         }
         lines.extend(self.exports.values().map(|export| format!("export {export:?}")));
         lines.extend(self.imports.values().map(|import| format!("import {import:?}")));
+        lines.insert(format!("names {:?}", self.names));
         lines
     }
 
@@ -97,6 +100,10 @@ impl Mirror {
                     assert!(self.exports.remove(&object).is_some(), "{object} was not exported");
                 }
             }
+        }
+        if let Some(names) = refresh.names {
+            assert_ne!(self.names, names, "names that are not different");
+            self.names = names;
         }
         for change in refresh.imports {
             match change {

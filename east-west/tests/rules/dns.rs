@@ -65,7 +65,7 @@ fn a_clusterset_ip_answers_by_family() {
     let name = "cart.shop.svc.clusterset.local.";
     assert_eq!(found(name, RecordType::A), ["cart.shop.svc.clusterset.local 5 10.9.0.1"]);
     assert_eq!(found(name, RecordType::Aaaa), ["cart.shop.svc.clusterset.local 5 fd00::1"]);
-    assert_eq!(found(name, RecordType::Any).len(), 2);
+    assert_eq!(found(name, RecordType::Any).len(), 4);
 }
 
 #[test]
@@ -80,6 +80,14 @@ fn srv_records_name_the_service_and_bring_its_addresses() {
     let Answer::Found { answers, additional } = table().answer(name, RecordType::Srv) else { panic!() };
     assert_eq!(show(&answers), [format!("{name} 5 0 100 80 cart.shop.svc.clusterset.local")]);
     assert_eq!(additional.len(), 2);
+}
+
+#[test]
+fn srv_of_a_service_lists_its_ports_also_those_without_a_name() {
+    let name = "cart.shop.svc.clusterset.local";
+    let Answer::Found { answers, additional } = table().answer(name, RecordType::Srv) else { panic!() };
+    assert_eq!(show(&answers), [80, 81].map(|port| format!("{name} 5 0 100 {port} {name}")));
+    assert!(!additional.is_empty());
 }
 
 #[test]
@@ -108,7 +116,7 @@ fn h12_a_host_of_a_headless_service_is_named_with_its_cluster() {
 fn h12_names_that_exist_without_such_a_record_are_empty_answers() {
     for (name, asked) in [
         ("cart.shop.svc.clusterset.local", RecordType::Txt),
-        ("cart.shop.svc.clusterset.local", RecordType::Srv),
+        ("db.shop.svc.clusterset.local", RecordType::Srv),
         ("cart.shop.svc.clusterset.local", RecordType::Other),
         ("_tcp.cart.shop.svc.clusterset.local", RecordType::Srv),
         ("_http._tcp.cart.shop.svc.clusterset.local", RecordType::A),

@@ -36,6 +36,7 @@ pub(crate) fn settings(cluster: &str) -> MeshSettings {
         federation: Some("192.0.2.2:15012".parse().unwrap()),
         gateway_identity: Some(gateway_of(cluster)),
         service_scope: ServiceScope::Cluster,
+        names: None,
         loopback_endpoints: false,
     }
 }

@@ -15,5 +15,6 @@ mod fixtures;
 mod import;
 mod invite;
 mod lease;
+mod names;
 mod peer;
 mod trust;

@@ -50,6 +50,7 @@ pub(crate) fn settings(cluster: usize) -> MeshSettings {
         federation: Some(at(15012)),
         gateway_identity: Some(gateway_of(cluster)),
         service_scope: ServiceScope::Cluster,
+        names: None,
         loopback_endpoints: false,
     }
 }

@@ -1,6 +1,11 @@
 //! Facts of federation: exports of this cluster, exports of peers, and what MeshInstall says.
 
-use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
+    sync::Arc,
+};
 
 use isthmus_ir::{SpiffeId, TrustDomain};
 
@@ -32,8 +37,19 @@ pub struct MeshSettings {
     pub gateway_identity: Option<SpiffeId>,
     /// `spec.defaults.serviceScope`.
     pub service_scope: ServiceScope,
+    /// How services of the ClusterSet are reached by name; none when no names are answered.
+    pub names: Option<NameSettings>,
     /// Whether EndpointSlices may name loopback addresses: true for a directory.
     pub loopback_endpoints: bool,
+}
+
+/// How names of `clusterset.local` are served where services have no address of their own.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NameSettings {
+    /// What every name resolves to, and where its ports are listened on.
+    pub address: IpAddr,
+    /// The ports that are given out, one to each port of a ServiceImport.
+    pub ports: RangeInclusive<u16>,
 }
 
 /// What a backendRef to a Service spans (GEP-1748).

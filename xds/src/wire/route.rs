@@ -54,6 +54,7 @@ pub(super) fn encode(route: &Route) -> proxy::Route {
 fn write_kind(kind: RouteKind) -> proxy::RouteKind {
     match kind {
         RouteKind::Http => proxy::RouteKind::Http,
+        RouteKind::Import => proxy::RouteKind::ServiceImport,
     }
 }
 
@@ -111,6 +112,7 @@ pub(super) fn decode(name: Name, value: &Bytes) -> Result<Route, Refusal> {
 fn kind(kind: i32) -> Result<RouteKind, Refusal> {
     match proxy::RouteKind::try_from(kind) {
         Ok(proxy::RouteKind::Http) => Ok(RouteKind::Http),
+        Ok(proxy::RouteKind::ServiceImport) => Ok(RouteKind::Import),
         Ok(proxy::RouteKind::Unspecified) | Err(_) => Err(Refusal::Unset("kind")),
     }
 }

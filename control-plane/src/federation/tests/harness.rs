@@ -199,6 +199,7 @@ impl Spec {
             federation: None,
             gateway_identity: None,
             service_scope: ServiceScope::Cluster,
+            names: None,
             loopback_endpoints: false,
         }
     }

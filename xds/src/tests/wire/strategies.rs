@@ -106,7 +106,9 @@ fn listener() -> impl Strategy<Value = Listener> {
 fn route() -> impl Strategy<Value = Route> {
     let attachment =
         (name(), vec(host(), 1..3)).prop_map(|(listener, hostnames)| Attachment { listener, hostnames });
-    let identity = (name(), object(), any::<u32>(), option::of(text()), any::<i64>());
+    let kind = prop_oneof![Just(RouteKind::Http), Just(RouteKind::Import)];
+    let id = (kind, object()).prop_map(|(kind, object)| RouteId { kind, object });
+    let identity = (name(), id, any::<u32>(), option::of(text()), any::<i64>());
     let body = (
         vec(attachment, 0..3),
         vec(rule_match(), 1..3),
@@ -115,12 +117,12 @@ fn route() -> impl Strategy<Value = Route> {
         (option::of(any::<Duration>()), option::of(any::<Duration>())),
         (any::<u8>(), vec(any::<u16>(), 0..3)),
     );
-    (identity, body).prop_map(|((name, object, rule, rule_name, created), body)| {
+    (identity, body).prop_map(|((name, route, rule, rule_name, created), body)| {
         let (attachments, matches, filters, backends, timeouts, (attempts, statuses)) = body;
         let (request, backend_request) = timeouts;
         Route {
             name,
-            route: RouteId { kind: RouteKind::Http, object },
+            route,
             rule,
             rule_name,
             created,
