@@ -460,7 +460,7 @@ fn what_is_imported_is_reached_by_name_through_the_east_west_gateway() {
     let held: Vec<_> = compiler.snapshot(&scope).unwrap().iter().map(|r| show(&r.key())).collect();
     expect![[r#"
         [
-            "Listener:isthmus-system/east-west/a/x/80",
+            "Listener:isthmus-system/east-west/names/a/x/80",
             "Route:ServiceImport/a/x/80",
             "Service:clusterset/a/x/80",
             "Endpoints:clusterset/a/x/80",

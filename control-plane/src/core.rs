@@ -7,13 +7,13 @@ mod objects;
 mod ready;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
 use isthmus_compiler::{Compiler, ExportChange, ImportChange, Refresh, StatusChange};
-use isthmus_east_west::handle::HandleKey;
+use isthmus_east_west::{handle::HandleKey, names::is_of_name};
 use isthmus_ir::{Change as IrChange, Name, Resource, SpiffeId};
 use isthmus_world::{
     Change, Kind, KindState,
@@ -30,6 +30,7 @@ pub use self::ready::Readiness;
 use self::{objects::change, ready::readiness};
 use crate::{
     files::{kinds::ObjectId, set::Edit},
+    instance::NameSink,
     settings::Settings,
     state_dir::Journal,
     store::{StatusRecord, Store},
@@ -65,6 +66,8 @@ pub struct Outputs {
     pub statuses: Journal,
     /// What peers are to know.
     pub news: mpsc::UnboundedSender<News>,
+    /// What is answered to whoever asks for names of the ClusterSet.
+    pub names: NameSink,
 }
 
 /// What follows for peers.
@@ -86,6 +89,8 @@ pub struct Core {
     serving: BTreeSet<Name>,
     /// Scopes that a proxy has put in force.
     acked: BTreeSet<Name>,
+    /// What the east-west gateway cannot listen on.
+    unbound: BTreeMap<Name, String>,
     refreshed: bool,
     ready: watch::Sender<Option<Readiness>>,
     /// Why the east-west gateway cannot listen.
@@ -104,9 +109,18 @@ impl Core {
         let mut compiler = Compiler::new(settings.mesh(federation), handles);
         compiler.apply(Change::Roots(roots));
         outputs.supervisor.tune(tuning(&settings));
-        let (serving, acked) = (BTreeSet::new(), BTreeSet::new());
-        let (ready, closed) = (watch::Sender::new(None), watch::Sender::new(None));
-        Self { compiler, settings, federation, outputs, serving, acked, refreshed: false, ready, closed }
+        Self {
+            compiler,
+            settings,
+            federation,
+            outputs,
+            serving: BTreeSet::new(),
+            acked: BTreeSet::new(),
+            unbound: BTreeMap::new(),
+            refreshed: false,
+            ready: watch::Sender::new(None),
+            closed: watch::Sender::new(None),
+        }
     }
 
     /// Tells when every accepted Gateway is programmed, or says why it cannot be.
@@ -205,6 +219,7 @@ impl Core {
             return;
         }
         self.outputs.supervisor.tune(tuning(&settings));
+        self.outputs.names.address.send_replace(settings.dns);
         self.settings = settings;
         let mesh: MeshSettings = self.settings.mesh(self.federation);
         self.compiler.apply(Change::Settings(mesh));
@@ -216,7 +231,7 @@ impl Core {
             self.acked.insert(proxy.scope.clone());
         }
         if let Some(report) = report.as_ref().filter(|_| proxy.scope.as_str() == EAST_WEST) {
-            self.closed.send_replace(report.unbound.values().next().cloned());
+            self.complain(&report.unbound);
         }
         let report = report.map(|report| ProxyReport {
             revision: report.revision,
@@ -225,6 +240,16 @@ impl Core {
         });
         let (scope, proxy) = (proxy.scope.clone(), proxy.id.as_str().into());
         self.compiler.apply(Change::Proxy { scope, proxy, report });
+    }
+
+    /// Tells once of what the east-west gateway cannot listen on, which is in no object's status.
+    fn complain(&mut self, unbound: &BTreeMap<Name, String>) {
+        for (listener, why) in unbound.iter().filter(|(name, _)| !self.unbound.contains_key(*name)) {
+            tracing::error!(%listener, error = why, "the east-west gateway cannot listen, and tries again");
+        }
+        let closed = unbound.iter().find(|(listener, _)| !is_of_name(listener));
+        self.closed.send_replace(closed.map(|(_, why)| why.clone()));
+        self.unbound.clone_from(unbound);
     }
 
     fn refresh(&mut self) {
@@ -240,16 +265,27 @@ impl Core {
             self.acked.remove(scope);
         }
         self.show(&refresh);
+        // The first ones are all of them, and none is news too.
+        let first = !std::mem::replace(&mut self.refreshed, true);
+        if first || refresh.names.is_some() {
+            self.name();
+        }
         for fault in self.compiler.faults() {
             tracing::error!(unit = fault.unit, key = fault.key, error = %fault.message,
                 "a translation failed, which is an error of isthmus");
         }
-        // The first ones are all of them, and none is news too.
-        let first = !std::mem::replace(&mut self.refreshed, true);
         if first || !refresh.exports.is_empty() {
             self.tell(News::Exports(refresh.exports));
         }
         self.look_ready();
+    }
+
+    /// Answers by the names that there are now.
+    fn name(&self) {
+        for (object, port) in self.compiler.unnamed() {
+            tracing::warn!(%object, port, "no port is left to reach it by name");
+        }
+        self.outputs.names.table.store(Some(self.compiler.names()));
     }
 
     fn tell(&self, news: News) {

@@ -1,12 +1,13 @@
 //! The DNS server for `clusterset.local`, over UDP and TCP (RFC 1035, RFC 7766).
 //!
 //! What is answered is decided by [`isthmus_east_west::dns`] from a table that the run loop replaces
-//! whole; here it is only read from and written to packets. Names outside the zone are refused, and
-//! nobody else is ever asked on a client's behalf.
+//! whole; here it is only read from and written to packets. Before there is a table the answer is a failure
+//! (SERVFAIL), never that a name does not exist. Names outside the zone are refused, and nobody else is ever
+//! asked on a client's behalf.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use arc_swap::ArcSwap;
+use arc_swap::ArcSwapOption;
 use hickory_proto::{
     op::{Edns, Header, HeaderCounts, MessageType, Metadata, OpCode, ResponseCode},
     rr::{
@@ -41,7 +42,7 @@ impl DnsServer {
     ///
     /// # Errors
     /// When a socket cannot be bound.
-    pub async fn bind(address: SocketAddr, table: Arc<ArcSwap<Table>>) -> std::io::Result<Self> {
+    pub async fn bind(address: SocketAddr, table: Arc<ArcSwapOption<Table>>) -> std::io::Result<Self> {
         let tcp = TcpListener::bind(address).await?;
         let address = tcp.local_addr()?;
         let udp = UdpSocket::bind(address).await?;
@@ -65,7 +66,7 @@ impl DnsServer {
 }
 
 struct Zone {
-    table: Arc<ArcSwap<Table>>,
+    table: Arc<ArcSwapOption<Table>>,
 }
 
 #[async_trait::async_trait]
@@ -75,9 +76,9 @@ impl RequestHandler for Zone {
         request: &Request,
         mut handle: R,
     ) -> ResponseInfo {
-        let reply = reply(&self.table.load(), request);
+        let reply = reply(self.table.load().as_deref(), request);
         let mut metadata = Metadata::response_from_request(&request.metadata);
-        metadata.authoritative = reply.code != ResponseCode::Refused;
+        metadata.authoritative = matches!(reply.code, ResponseCode::NoError | ResponseCode::NXDomain);
         metadata.recursion_available = false;
         metadata.response_code = reply.code;
         let mut edns = Edns::new();
@@ -122,7 +123,7 @@ impl Reply {
     }
 }
 
-fn reply(table: &Table, request: &Request) -> Reply {
+fn reply(table: Option<&Table>, request: &Request) -> Reply {
     let Ok(info) = request.request_info() else { return Reply::empty(ResponseCode::FormErr) };
     if info.metadata.message_type != MessageType::Query || info.metadata.op_code != OpCode::Query {
         return Reply::empty(ResponseCode::NotImp);
@@ -130,6 +131,7 @@ fn reply(table: &Table, request: &Request) -> Reply {
     if info.query.query_class() != DNSClass::IN {
         return Reply::empty(ResponseCode::Refused);
     }
+    let Some(table) = table else { return Reply::empty(ResponseCode::ServFail) };
     match table.answer(&LowerName::to_string(info.query.name()), asked(info.query.query_type())) {
         Answer::Found { answers, additional } => Reply {
             answers: answers.iter().filter_map(record).collect(),

@@ -4,6 +4,7 @@
 //! its first start, whatever is read later.
 
 mod door;
+mod names;
 mod peers;
 
 use std::{
@@ -27,7 +28,8 @@ use tokio::{
 };
 use tokio_stream::wrappers::UnixListenerStream;
 
-use self::{door::Door, peers::Peers};
+pub use self::names::NameSink;
+use self::{door::Door, names::Names, peers::Peers};
 use crate::{
     ca::{Authority, CaError, StoredAuthority},
     core::{Core, Input, Outputs, Readiness},
@@ -159,6 +161,7 @@ struct Instance {
     tokens: Tokens,
     authority: Arc<Authority>,
     peers: Peers,
+    names: Names,
 }
 
 impl Instance {
@@ -183,16 +186,35 @@ impl Instance {
         let (news, heard) = mpsc::unbounded_channel();
         let store = Arc::new(RwLock::new(store));
         let peers = Peers::start(state, &authority, &settings, heard).await?;
+        let (names, sink) = Names::new(settings.dns);
         let processes = supervisor.processes();
         let control = Server::bind(&state.path(SOCKET))
             .map_err(|e| InstanceError::Listen(state.path(SOCKET).display().to_string(), e))?;
-        let outputs =
-            Outputs { publisher: publisher.clone(), supervisor, store: store.clone(), statuses, news };
+        let outputs = Outputs {
+            publisher: publisher.clone(),
+            supervisor,
+            store: store.clone(),
+            statuses,
+            news,
+            names: sink,
+        };
         let federation = Some(peers.address);
         let core = Core::new(settings, federation, handle_key(state)?, authority.roots(), outputs);
         let (state, federation) = (state.clone(), peers.federation.clone());
         let door = Door { store, processes, federation, closed: core.closed() };
-        Ok(Self { state, core, door, control, listener, publisher, reports, tokens, authority, peers })
+        Ok(Self {
+            state,
+            core,
+            door,
+            control,
+            listener,
+            publisher,
+            reports,
+            tokens,
+            authority,
+            peers,
+            names,
+        })
     }
 
     async fn run(
@@ -219,6 +241,7 @@ impl Instance {
             self.peers.federation.clone(),
             self.peers.address,
         ));
+        let names = tokio::spawn(self.names.run());
         let core = tokio::spawn(self.core.run(known, queue));
         tokio::select! {
             () = follow(source, observer, ready, inputs) => {}
@@ -232,6 +255,7 @@ impl Instance {
             supervisor.stop(hurry).await;
         }
         self.peers.federation.shut_down().await;
+        let _ = names.await;
         news.abort();
         evidence.abort();
         proxies.abort();

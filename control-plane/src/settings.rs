@@ -1,13 +1,14 @@
 //! From a MeshInstall to settings, with defaults that work on one machine.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    ops::RangeInclusive,
     sync::Arc,
 };
 
 use isthmus_crds::MeshInstallSpec;
 use isthmus_ir::{InvalidIdentity, SpiffeId, TrustDomain};
-use isthmus_world::fact::{MeshSettings, ServiceScope};
+use isthmus_world::fact::{MeshSettings, NameSettings, ServiceScope};
 use serde_json::Value;
 
 /// What a cluster is to be.
@@ -110,6 +111,7 @@ impl Settings {
             federation: federation.filter(|_| self.east_west.is_some()),
             gateway_identity: self.east_west.and_then(|_| self.identity("east-west")),
             service_scope: self.service_scope,
+            names: self.dns.map(|dns| NameSettings { address: reachable(dns.ip()), ports: NAME_PORTS }),
             loopback_endpoints: true,
         }
     }
@@ -117,6 +119,16 @@ impl Settings {
     /// The identity of a part of the mesh itself.
     pub fn identity(&self, part: &str) -> Option<SpiffeId> {
         SpiffeId::new(&self.trust_domain, &format!("/ns/isthmus-system/sa/{part}")).ok()
+    }
+}
+
+/// The address that names resolve to: the one on which they are answered, or loopback where that is every
+/// address of the machine.
+fn reachable(dns: IpAddr) -> IpAddr {
+    match dns {
+        IpAddr::V4(ip) if ip.is_unspecified() => LOOPBACK,
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
     }
 }
 
@@ -129,6 +141,10 @@ fn socket(field: &'static str, text: &str) -> Result<SocketAddr, InvalidInstall>
     let what = "an IP address with a port, such as 192.0.2.1:15443";
     text.parse().map_err(|_| InvalidInstall::Address { field, text: text.to_owned(), what })
 }
+
+/// The ports that are given out to imports, one to each of their ports: below those that systems take for
+/// connections of their own.
+pub const NAME_PORTS: RangeInclusive<u16> = 20_000..=29_999;
 
 /// Where this machine's own parts meet.
 pub const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -242,6 +258,12 @@ mod tests {
                     spiffe://east.example/ns/isthmus-system/sa/east-west,
                 ),
                 service_scope: ClusterSet,
+                names: Some(
+                    NameSettings {
+                        address: 127.0.0.1,
+                        ports: 20000..=29999,
+                    },
+                ),
                 loopback_endpoints: true,
             }
         "#]]

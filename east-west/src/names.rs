@@ -15,8 +15,8 @@ use std::{
 };
 
 use isthmus_ir::{
-    Attachment, Backend, BackendProtocol, BackendTarget, HostPattern, Listener, ObjectRef, PathMatch,
-    Protocol, RetryPolicy, Route, RouteId, RouteKind, RouteMatch, Service, Timeouts,
+    Attachment, Backend, BackendProtocol, BackendTarget, HostPattern, Listener, Name, ObjectRef,
+    PathMatch, Protocol, RetryPolicy, Route, RouteId, RouteKind, RouteMatch, Service, Timeouts,
 };
 use isthmus_world::fact::{NameSettings, ServicePort};
 use sha2::{Digest, Sha256};
@@ -25,6 +25,16 @@ use crate::{
     dns::{Entry, Port, Table},
     listener::{EAST_WEST, SYSTEM},
 };
+
+/// What sections of listeners begin with.
+const NAMES: &str = "names";
+
+/// Whether a listener of the east-west gateway is one by which an import is reached by name, and none for
+/// peers.
+pub fn is_of_name(listener: &Name) -> bool {
+    let section = listener.as_str().splitn(3, '/').nth(2);
+    section.and_then(|section| section.split_once('/')).is_some_and(|(first, _)| first == NAMES)
+}
 
 /// An import that may be named.
 #[derive(Clone, Copy, Debug)]
@@ -126,7 +136,7 @@ fn entry(settings: &NameSettings, ports: &BTreeMap<u16, (&ServicePort, u16)>) ->
 
 fn listener(settings: &NameSettings, object: &ObjectRef, port: u16, number: u16) -> Listener {
     let gateway = ObjectRef::new(SYSTEM, EAST_WEST);
-    let section = format!("{object}/{port}");
+    let section = format!("{NAMES}/{object}/{port}");
     Listener {
         name: Listener::name(&gateway, &section),
         gateway,

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::ArcSwapOption;
 use hickory_proto::{op::ResponseCode, rr::RecordType};
 use hickory_resolver::{
     TokioResolver,
@@ -24,7 +24,7 @@ async fn server() -> DnsServer {
     let port = Port { name: "http".into(), protocol: "TCP".into(), port: 8080 };
     let addresses = vec![Ipv4Addr::new(127, 0, 0, 9).into()];
     table.insert(&ObjectRef::new("shop", "cart"), Entry::ClusterSetIp { addresses, ports: vec![port] });
-    DnsServer::bind(LOOPBACK, Arc::new(ArcSwap::from_pointee(table))).await.unwrap()
+    DnsServer::bind(LOOPBACK, Arc::new(ArcSwapOption::from_pointee(table))).await.unwrap()
 }
 
 fn resolver(server: SocketAddr, mut connection: ConnectionConfig) -> TokioResolver {
@@ -67,5 +67,19 @@ async fn h12_absent_names_absent_records_and_foreign_names_differ() {
         let error = resolver.lookup(name, kind).await.unwrap_err();
         assert!(format!("{error:?}").contains(&format!("{code:?}")), "{name}: {error:?}");
     }
+    server.shut_down().await;
+}
+
+#[tokio::test]
+async fn before_anything_is_known_it_fails_and_denies_nothing() {
+    let table = Arc::<ArcSwapOption<Table>>::default();
+    let server = DnsServer::bind(LOOPBACK, Arc::clone(&table)).await.unwrap();
+    let resolver = resolver(server.address(), ConnectionConfig::udp());
+    let name = "cart.shop.svc.clusterset.local.";
+    let error = resolver.lookup(name, RecordType::A).await.unwrap_err();
+    assert!(format!("{error:?}").contains("ServFail"), "{error:?}");
+    table.store(Some(Arc::default()));
+    let error = resolver.lookup(name, RecordType::A).await.unwrap_err();
+    assert!(format!("{error:?}").contains("NXDomain"), "{error:?}");
     server.shut_down().await;
 }

@@ -3,7 +3,7 @@
 use expect_test::expect;
 use isthmus_east_west::{
     dns::{Answer, Data, RecordType},
-    names::{Named, Names, names},
+    names::{Named, Names, is_of_name, names},
 };
 use isthmus_ir::ObjectRef;
 use isthmus_world::fact::{NameSettings, ServicePort};
@@ -32,7 +32,7 @@ fn named(cluster: &str, ports: std::ops::RangeInclusive<u16>, imports: &Imports)
 
 /// `service/port=number` of each listener.
 fn given(names: &Names) -> Vec<String> {
-    let short = |section: &str| section.strip_prefix("shop/").unwrap().to_owned();
+    let short = |section: &str| section.strip_prefix("names/shop/").unwrap().to_owned();
     names.listeners.iter().map(|l| format!("{}={}", short(&l.section), l.port)).collect()
 }
 
@@ -42,12 +42,12 @@ fn a_port_of_an_import_has_a_listener_and_a_route_to_it() {
     let listener = &names.listeners[0];
     expect![[r#"
         Listener {
-            name: "isthmus-system/east-west/shop/cart/80",
+            name: "isthmus-system/east-west/names/shop/cart/80",
             gateway: ObjectRef {
                 namespace: "isthmus-system",
                 name: "east-west",
             },
-            section: "shop/cart/80",
+            section: "names/shop/cart/80",
             addresses: [
                 127.0.0.1,
             ],
@@ -57,6 +57,8 @@ fn a_port_of_an_import_has_a_listener_and_a_route_to_it() {
         }
     "#]]
     .assert_debug_eq(&isthmus_ir::Listener { port: 0, ..listener.as_ref().clone() });
+    assert!(is_of_name(&listener.name));
+    assert!(!is_of_name(&"isthmus-system/east-west/15443".into()));
     let route = &names.routes[0];
     let place = (route.name.as_str(), route.attachments[0].listener == listener.name);
     assert_eq!(place, ("ServiceImport/shop/cart/80", true));
