@@ -18,6 +18,7 @@ use rustls_pki_types::{
 };
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 /// How long a leaf lives; it is renewed at a third.
 pub const LEAF_LIFE: Duration = Duration::from_hours(48);
@@ -35,6 +36,12 @@ pub enum CaError {
     /// What is kept of the CA cannot be used.
     #[error("the key or the root of the CA cannot be used")]
     Stored(#[source] rcgen::Error),
+    /// The root is of another trust domain.
+    #[error("the root of the CA is not that of trust domain {0}")]
+    Foreign(TrustDomain),
+    /// The key is not the root's.
+    #[error("the key and the root of the CA do not belong together")]
+    Mismatch,
     /// The cryptography failed.
     #[error("cannot make a certificate")]
     Crypto(#[source] rcgen::Error),
@@ -100,12 +107,13 @@ impl Authority {
     /// The CA that was kept.
     ///
     /// # Errors
-    /// When what was kept cannot be used.
+    /// When what was kept cannot be used, is of another trust domain, or does not belong together.
     pub fn restore(trust_domain: TrustDomain, stored: &StoredAuthority) -> Result<Self, CaError> {
         use base64::{Engine as _, prelude::BASE64_STANDARD};
         let root = BASE64_STANDARD.decode(&stored.root);
         let root = root.map_err(|_| CaError::Stored(rcgen::Error::CouldNotParseCertificate))?;
         let key = KeyPair::from_pem(&stored.key).map_err(CaError::Stored)?;
+        belongs(&root, &key, &trust_domain)?;
         Self::assemble(trust_domain, root.into(), key, stored.key.clone())
     }
 
@@ -170,6 +178,19 @@ impl Authority {
     }
 }
 
+/// Whether a root is `key`'s, and names the trust domain.
+fn belongs(root: &[u8], key: &KeyPair, trust_domain: &TrustDomain) -> Result<(), CaError> {
+    let unreadable = || CaError::Stored(rcgen::Error::CouldNotParseCertificate);
+    let (_, root) = X509Certificate::from_der(root).map_err(|_| unreadable())?;
+    if root.public_key().subject_public_key.data != key.der_bytes() {
+        return Err(CaError::Mismatch);
+    }
+    let uri = format!("spiffe://{trust_domain}");
+    let names = root.subject_alternative_name().map_err(|_| unreadable())?;
+    let own = names.is_some_and(|names| names.value.general_names == [GeneralName::URI(&uri)]);
+    if own { Ok(()) } else { Err(CaError::Foreign(trust_domain.clone())) }
+}
+
 /// What all our certificates have in common: one URI name, a random serial, a life from a little ago.
 fn params(uri: &str, now: i64, life: Duration) -> Result<CertificateParams, CaError> {
     let mut params = CertificateParams::default();
@@ -194,6 +215,15 @@ mod tests {
     use super::{Authority, BACKDATED, CaError, LEAF_LIFE, StoredAuthority};
 
     const NOW: i64 = 1_800_000_000;
+
+    impl Authority {
+        /// What a thief would be: it shows the root of `other`, and signs with its own key.
+        pub(crate) fn with_root_of(&self, other: &Self) -> Self {
+            let key = KeyPair::from_pem(self.key.expose()).unwrap();
+            let (domain, pem) = (other.trust_domain.clone(), self.key.expose().clone());
+            Self::assemble(domain, other.root.clone(), key, pem).unwrap()
+        }
+    }
 
     fn authority() -> Authority {
         Authority::generate("east.example".parse().unwrap(), NOW).unwrap()
@@ -249,6 +279,20 @@ mod tests {
             let anchors = std::slice::from_ref(&anchor);
             entity.verify_for_usage(algorithms, anchors, &[], time, usage, None, None).unwrap();
         }
+    }
+
+    #[test]
+    fn what_does_not_belong_together_is_refused() {
+        let (first, second) = (authority().store(), authority().store());
+        let restored = |domain: &str, stored: &StoredAuthority| {
+            Authority::restore(domain.parse().unwrap(), stored).map(drop)
+        };
+        assert!(restored("east.example", &first).is_ok());
+        assert!(matches!(restored("west.example", &first), Err(CaError::Foreign(_))));
+        let mixed = StoredAuthority { key: first.key, root: second.root };
+        assert!(matches!(restored("east.example", &mixed), Err(CaError::Mismatch)));
+        let broken = StoredAuthority { root: "AAAA".to_owned(), ..second };
+        assert!(matches!(restored("east.example", &broken), Err(CaError::Stored(_))));
     }
 
     #[test]

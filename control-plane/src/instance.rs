@@ -4,6 +4,7 @@
 //! its first start, whatever is read later.
 
 mod door;
+mod kept;
 mod names;
 mod peers;
 
@@ -13,25 +14,27 @@ use std::{
     sync::{Arc, RwLock},
 };
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
-use isthmus_east_west::handle::HandleKey;
 use isthmus_world::Change;
 use isthmus_xds::{
     delta::server::Limits,
     evidence::Observation,
     server::{self as xds, Publisher, Reports},
 };
-use serde::{Deserialize, Serialize};
 use tokio::{
     net::UnixListener,
     sync::{mpsc, watch},
 };
 use tokio_stream::wrappers::UnixListenerStream;
 
-pub use self::names::NameSink;
-use self::{door::Door, names::Names, peers::Peers};
+use self::{
+    door::Door,
+    kept::{authority, claim, handle_key},
+    names::Names,
+    peers::Peers,
+};
+pub use self::{kept::ClusterIdentity, names::NameSink};
 use crate::{
-    ca::{Authority, CaError, StoredAuthority},
+    ca::{Authority, CaError},
     core::{Core, Input, Outputs, Readiness},
     federation::FederationError,
     files::{
@@ -45,7 +48,7 @@ use crate::{
     state_dir::{Journal, OpenError, StateDir},
     store::{StatusRecord, Store},
     supervisor::{Config, Supervisor},
-    tokens::{TokenIssuer, Tokens, now},
+    tokens::{TokenIssuer, Tokens},
 };
 
 const OBJECTS: &str = "objects.jsonl";
@@ -100,7 +103,13 @@ pub enum InstanceError {
         /// Whose it is to be.
         declared: ClusterIdentity,
     },
-    /// The CA cannot be used.
+    /// What is kept of the CA cannot be used. With a new one in its place no peer would believe this cluster.
+    #[error(
+        "the CA in {} cannot be used: restore the file from a backup, or remove it to become a new cluster, \
+         which every peer has to be joined with again", .0.display()
+    )]
+    Authority(PathBuf, #[source] Box<dyn std::error::Error + Send + Sync>),
+    /// No CA can be made.
     #[error(transparent)]
     Ca(#[from] CaError),
     /// There is no proxy to run.
@@ -115,16 +124,6 @@ pub enum InstanceError {
     /// The system has no randomness.
     #[error("the system has no randomness: {0}")]
     Random(getrandom::Error),
-}
-
-/// Who a state directory belongs to.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ClusterIdentity {
-    /// The cluster's id.
-    pub cluster: String,
-    /// Its trust domain.
-    pub trust_domain: String,
 }
 
 /// Runs an instance until `shutdown`, then drains it; at once when `hurry` is ready too.
@@ -350,45 +349,6 @@ fn settings(first: &Batch) -> Result<Settings, InstanceError> {
         return Err(InstanceError::Install(None));
     }
     Settings::of(good).map_err(|error| InstanceError::Install(Some(error)))
-}
-
-/// Makes the state directory this cluster's, or checks that it is.
-fn claim(state: &StateDir, path: &Path, settings: &Settings) -> Result<(), InstanceError> {
-    const FILE: &str = "cluster.json";
-    let declared = ClusterIdentity {
-        cluster: settings.cluster.as_ref().to_owned(),
-        trust_domain: settings.trust_domain.to_string(),
-    };
-    match state.load::<ClusterIdentity>(FILE).map_err(file(FILE))? {
-        None => state.store(FILE, &declared).map_err(file(FILE)),
-        Some(kept) if kept == declared => Ok(()),
-        Some(kept) => Err(InstanceError::AnotherCluster { path: path.to_owned(), kept, declared }),
-    }
-}
-
-/// This cluster's CA, made at its first start.
-fn authority(state: &StateDir, settings: &Settings) -> Result<Authority, InstanceError> {
-    const FILE: &str = "ca.json";
-    if let Some(stored) = state.load::<StoredAuthority>(FILE).map_err(file(FILE))? {
-        return Ok(Authority::restore(settings.trust_domain.clone(), &stored)?);
-    }
-    let authority = Authority::generate(settings.trust_domain.clone(), now())?;
-    state.store(FILE, &authority.store()).map_err(file(FILE))?;
-    Ok(authority)
-}
-
-/// What names of handles are made from, the same for as long as the state directory lives.
-fn handle_key(state: &StateDir) -> Result<HandleKey, InstanceError> {
-    const FILE: &str = "handles.json";
-    let kept = state.load::<String>(FILE).map_err(file(FILE))?;
-    let kept = kept.and_then(|text| BASE64_STANDARD.decode(text).ok()?.try_into().ok());
-    if let Some(bytes) = kept {
-        return Ok(HandleKey::new(bytes));
-    }
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(InstanceError::Random)?;
-    state.store(FILE, &BASE64_STANDARD.encode(bytes)).map_err(file(FILE))?;
-    Ok(HandleKey::new(bytes))
 }
 
 /// Listens on a socket of the state directory; what a crash left there is in the way, and goes.

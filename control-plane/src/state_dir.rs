@@ -2,7 +2,8 @@
 //!
 //! The directory and what is in it are for their owner alone (0700, 0600): it holds the cluster's CA
 //! key. Files are replaced as a whole by renaming, so that a crash leaves the old or the new one; a file
-//! that cannot be understood is set aside under another name, never deleted and never fatal.
+//! that cannot be understood is set aside under another name and never deleted. The CA alone is not made anew
+//! in its place: its loss is an error that says what to do.
 //!
 //! | path | what |
 //! |---|---|
@@ -12,8 +13,10 @@
 //! | `cluster.json` | who this cluster is: its id and trust domain |
 //! | `ca.json` | the CA's key and root |
 //! | `objects.jsonl` | uid, generation, first-seen time and last good version of each object |
-//! | `peers.json`, `invites.json` | peers with what they last exported; invitations |
-//! | `handles.json` | names by which peers know endpoints of this cluster |
+//! | `statuses.jsonl` | statuses, and when their conditions changed |
+//! | `peers/<cluster>.json` | each peer with what it last exported |
+//! | `invites.json` | invitations |
+//! | `handles.json` | the key from which names are made by which peers know endpoints of this cluster |
 //! | `p/<proxy>/` | what each proxy keeps, and its admin socket |
 
 mod journal;
@@ -110,16 +113,24 @@ impl StateDir {
         Ok(path)
     }
 
+    /// The bytes of `name`; none when it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        match fs::read(self.path(name)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// What `name` holds; none when it is not there, or was not understood and is set aside.
     ///
     /// # Errors
     /// When it cannot be read.
     pub fn load<T: DeserializeOwned>(&self, name: &str) -> io::Result<Option<T>> {
-        let bytes = match fs::read(self.path(name)) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
+        let Some(bytes) = self.read(name)? else { return Ok(None) };
         match serde_json::from_slice(&bytes) {
             Ok(value) => Ok(Some(value)),
             Err(error) => {

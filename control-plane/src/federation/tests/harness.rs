@@ -174,12 +174,7 @@ impl Spec {
 
     /// With the roots of `other`, whose trust domain it has, and a key of its own.
     pub(super) fn with_roots_of(mut self, other: &Self) -> Self {
-        let (own, other) = (self.authority.store(), other.authority.store());
-        let (mut own, other) = [own, other].map(|s| serde_json::to_value(s).unwrap()).into();
-        own["root"] = other["root"].clone();
-        let stored = serde_json::from_value(own).unwrap();
-        let authority = Authority::restore(self.domain.parse().unwrap(), &stored).unwrap();
-        self.authority = Arc::new(authority);
+        self.authority = Arc::new(self.authority.with_root_of(&other.authority));
         self
     }
 
