@@ -10,6 +10,8 @@ mod handshake;
 mod ledger;
 mod token;
 
-pub use handshake::{Accepted, Channel, JoinError, JoinRequest, JoinResponse, Joining, Member, accept};
+pub use handshake::{
+    Accepted, Channel, JoinError, JoinRequest, JoinResponse, Joining, Member, accept, joinable,
+};
 pub use ledger::{Invitation, InvitationId, JoinRefusal, SavedInvitation, Standing};
 pub use token::{LIFE, Nonce, Token, TokenError};

@@ -39,11 +39,6 @@ pub enum FederationError {
         /// What was dialled, and what came of it.
         tried: Vec<(SocketAddr, String)>,
     },
-    /// It has joined before.
-    #[error(
-        "cluster {0} is a peer already; to join it anew, first run `isthmus peer leave --force {0}` here"
-    )]
-    AlreadyPeer(String),
     /// There is nothing that a joiner could dial.
     #[error(
         "this cluster has no east-west gateway that others could reach: it needs a MeshInstall in which \
@@ -91,7 +86,6 @@ impl FederationError {
             | Self::Join(_)
             | Self::Refused { .. }
             | Self::Unreachable { .. }
-            | Self::AlreadyPeer(_)
             | Self::Leave { .. } => 4,
             Self::Store(_)
             | Self::Certificate(_)

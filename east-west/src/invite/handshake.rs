@@ -90,9 +90,14 @@ pub enum JoinError {
     Own,
     /// The inviter has our cluster id, or a peer has the inviter's (case H9).
     #[error(
-        "cluster id {0:?} is taken here; every cluster of a ClusterSet needs one of its own (spec.cluster.id); to join a peer anew, run `isthmus peer leave {0} --force` first"
+        "cluster id {0:?} is taken here; every cluster of a ClusterSet needs one of its own (spec.cluster.id)"
     )]
     ClusterTaken(String),
+    /// The inviter is a peer.
+    #[error(
+        "cluster {0} is a peer already; to join it anew, first run `isthmus peer leave {0} --force` here"
+    )]
+    AlreadyPeer(String),
     /// The inviter has our trust domain, or a peer has the inviter's (case H9).
     #[error(
         "trust domain {0:?} is taken here; every cluster of a ClusterSet needs one of its own (spec.cluster.trustDomain)"
@@ -144,12 +149,8 @@ impl Joining {
         if token.cluster == own.cluster && token.trust_domain == own.trust_domain {
             return Err(JoinError::Own);
         }
-        let known = known.into_iter().map(|peer| (&*peer.cluster, &peer.trust_domain));
-        match taken(&token.cluster, &token.trust_domain, &own, known) {
-            Some(Taken::Cluster) => Err(JoinError::ClusterTaken(token.cluster)),
-            Some(Taken::TrustDomain) => Err(JoinError::TrustDomainTaken(token.trust_domain.to_string())),
-            None => Ok(Self { token, own }),
-        }
+        joinable(&token.cluster, &token.trust_domain, &own, known)?;
+        Ok(Self { token, own })
     }
 
     /// Where to dial, in order, with the SNI [`CONTROL`](crate::handle::CONTROL).
@@ -195,6 +196,25 @@ impl Joining {
     }
 }
 
+/// Whether a cluster of these names can become a peer of `own`, which has peers `known` already.
+///
+/// # Errors
+/// When one of them is taken, or it is a peer.
+pub fn joinable<'a>(
+    cluster: &str,
+    domain: &TrustDomain,
+    own: &Member,
+    known: impl IntoIterator<Item = &'a PeerFact>,
+) -> Result<(), JoinError> {
+    let known = known.into_iter().map(|peer| (&*peer.cluster, &peer.trust_domain));
+    match taken(cluster, domain, own, known) {
+        Some(Taken::Peer) => Err(JoinError::AlreadyPeer(cluster.to_owned())),
+        Some(Taken::Cluster) => Err(JoinError::ClusterTaken(cluster.to_owned())),
+        Some(Taken::TrustDomain) => Err(JoinError::TrustDomainTaken(domain.to_string())),
+        None => Ok(()),
+    }
+}
+
 /// The inviter's side: `own`, with peers `known` and `invitation` as stored (none: no such id), is asked
 /// over `channel` by whoever showed a certificate of `shown`, at `now` (seconds since 1970).
 ///
@@ -224,6 +244,7 @@ pub fn accept<'a>(
     let known = known.into_iter().map(|peer| (&*peer.cluster, &peer.trust_domain));
     let known = known.filter(|known| !again || *known != (&*member.cluster, &member.trust_domain));
     match taken(&member.cluster, &member.trust_domain, own, known) {
+        Some(Taken::Peer) => return Err(JoinRefusal::AlreadyPeer(member.cluster.clone())),
         Some(Taken::Cluster) => return Err(JoinRefusal::ClusterTaken(member.cluster.clone())),
         Some(Taken::TrustDomain) => {
             return Err(JoinRefusal::TrustDomainTaken(member.trust_domain.to_string()));
@@ -311,6 +332,8 @@ fn prove(nonce: &Nonce, side: Side, channel: &Channel, member: &Member) -> hmac:
 }
 
 enum Taken {
+    /// Both are a peer's: it is that peer.
+    Peer,
     Cluster,
     TrustDomain,
 }
@@ -319,15 +342,20 @@ enum Taken {
 fn taken<'a>(
     cluster: &str,
     domain: &TrustDomain,
-    own: &'a Member,
+    own: &Member,
     known: impl Iterator<Item = (&'a str, &'a TrustDomain)>,
 ) -> Option<Taken> {
-    let mut all = known.chain([(own.cluster.as_str(), &own.trust_domain)]);
-    all.find_map(|(other, other_domain)| {
-        if other == cluster {
-            Some(Taken::Cluster)
-        } else {
-            (other_domain == domain).then_some(Taken::TrustDomain)
-        }
+    if own.cluster == cluster {
+        return Some(Taken::Cluster);
+    }
+    if own.trust_domain == *domain {
+        return Some(Taken::TrustDomain);
+    }
+    let mut all = known.map(|(other, other_domain)| (other == cluster, other_domain == domain));
+    all.find_map(|same| match same {
+        (true, true) => Some(Taken::Peer),
+        (true, false) => Some(Taken::Cluster),
+        (false, true) => Some(Taken::TrustDomain),
+        (false, false) => None,
     })
 }

@@ -96,9 +96,14 @@ pub enum JoinRefusal {
     Revoked,
     /// Both sides have the same cluster id, or the ClusterSet has it already (case H9).
     #[error(
-        "cluster id {0:?} is taken; give this cluster another one in spec.cluster.id of its MeshInstall, or, if that was this very cluster, let the other side run `isthmus peer leave {0} --force`; then join again with the same token"
+        "cluster id {0:?} is taken; give this cluster another one in spec.cluster.id of its MeshInstall, and join again with the same token"
     )]
     ClusterTaken(String),
+    /// It is a peer already: it has left without the inviter's knowing, or is another of both its names.
+    #[error(
+        "cluster {0} is a peer there still, as nobody has told that it left; run `isthmus peer leave {0} --force` there, and join again with the same token"
+    )]
+    AlreadyPeer(String),
     /// Both sides have the same trust domain, or the ClusterSet has it already (case H9).
     #[error(
         "trust domain {0:?} is taken; give this cluster another one in spec.cluster.trustDomain of its MeshInstall, and join again with the same token"

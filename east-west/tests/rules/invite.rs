@@ -205,7 +205,7 @@ fn h9_the_inviter_refuses_names_that_are_taken_and_the_token_stays_good() {
     );
     let known = [peer("north")];
     assert_eq!(asked(twin("north", "west"), &known), Err(JoinRefusal::ClusterTaken("north".into())));
-    assert_eq!(asked(member("north"), &known), Err(JoinRefusal::ClusterTaken("north".into())));
+    assert_eq!(asked(member("north"), &known), Err(JoinRefusal::AlreadyPeer("north".into())));
     assert_eq!(
         asked(twin("west", "north"), &known),
         Err(JoinRefusal::TrustDomainTaken("north.example".into()))
@@ -229,7 +229,10 @@ fn h9_the_joiner_refuses_names_that_are_taken_before_it_dials() {
     assert_eq!(begin(renamed, &[]), JoinError::ClusterTaken("east".into()));
     let same_domain = Member { trust_domain: domain("east"), ..member("west") };
     assert_eq!(begin(same_domain, &[]), JoinError::TrustDomainTaken("east.example".into()));
-    assert_eq!(begin(member("west"), &[peer("east")]), JoinError::ClusterTaken("east".into()));
+    assert_eq!(begin(member("west"), &[peer("east")]), JoinError::AlreadyPeer("east".into()));
+    let mut namesake = peer("east");
+    namesake.trust_domain = domain("north");
+    assert_eq!(begin(member("west"), &[namesake]), JoinError::ClusterTaken("east".into()));
     let mut thief = peer("north");
     thief.trust_domain = domain("east");
     assert_eq!(begin(member("west"), &[thief]), JoinError::TrustDomainTaken("east.example".into()));

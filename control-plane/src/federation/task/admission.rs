@@ -61,12 +61,6 @@ impl Task {
 
     /// The joiner's first half.
     pub(super) fn begin_join(&self, token: Token) -> Result<Joining, FederationError> {
-        let same = |known: &PeerFact| {
-            *known.cluster == *token.cluster && known.trust_domain == token.trust_domain
-        };
-        if self.known().any(same) {
-            return Err(FederationError::AlreadyPeer(token.cluster));
-        }
         Ok(Joining::new(token, self.own(), self.known())?)
     }
 
@@ -76,14 +70,7 @@ impl Task {
         &mut self,
         member: Member,
     ) -> Result<oneshot::Receiver<()>, FederationError> {
-        for known in self.known() {
-            if *known.cluster == *member.cluster {
-                return Err(FederationError::AlreadyPeer(member.cluster));
-            }
-            if known.trust_domain == member.trust_domain {
-                return Err(JoinError::TrustDomainTaken(member.trust_domain.to_string()).into());
-            }
-        }
+        invite::joinable(&member.cluster, &member.trust_domain, &self.own(), self.known())?;
         let anchors = Anchors::new(&member.trust_domain, &member.roots);
         anchors.map_err(|error| JoinError::Invalid(error.to_string()))?;
         let peer = Peer::joined(member.to_fact(), self.timing, self.now());
