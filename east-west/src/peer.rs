@@ -5,8 +5,8 @@
 //! hands over whole commits only. Does no I/O: whoever drives it opens streams, sends and probes, and feeds
 //! what happens back in.
 //!
-//! [`Peer::save`] is to be on disk before anybody is told of the effects that it comes with; else a restart
-//! takes out what was told before it.
+//! [`Peer::save`] belongs on disk with the effects that it comes with: what was told and not written down is
+//! taken out by a crash, until the peer tells it anew on its next stream.
 
 mod event;
 mod exports;
