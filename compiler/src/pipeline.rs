@@ -1,11 +1,13 @@
 //! One refresh: stages in order, and what each edit marks in later ones.
 
+mod moved;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use isthmus_east_west::{dns::Table, export::Export, names::Names};
+use isthmus_east_west::{export::Export, names::Names};
 use isthmus_gateway::{
     backend::{BackendKey, BackendOutput},
     certificate::CertificateOutput,
@@ -14,6 +16,8 @@ use isthmus_gateway::{
 };
 use isthmus_ir::{Key, Kind as IrKind, Name, ObjectRef, Resource};
 use isthmus_world::{Kind, Mention, World, engine::Edit, fact::ServiceScope};
+
+pub(crate) use moved::Moved;
 
 use crate::{
     Compiler, ExportChange, ImportChange,
@@ -24,35 +28,21 @@ use crate::{
     },
 };
 
-/// What a refresh gathers on its way, beside the stages.
-#[derive(Debug, Default)]
-pub(crate) struct Moved {
-    /// Gateways that may have reached a milestone, and whether their listeners changed.
-    pub(crate) gateways: BTreeMap<ObjectRef, bool>,
-    /// The same of routes, and whether their rules changed.
-    pub(crate) routes: BTreeMap<ObjectRef, bool>,
-    /// Scopes that a route is no longer in.
-    pub(crate) left: BTreeSet<(Name, ObjectRef)>,
-    pub(crate) exports: Vec<ExportChange>,
-    pub(crate) imports: Vec<ImportChange>,
-    pub(crate) names: Option<Arc<Table>>,
-}
-
 impl Compiler {
     /// Everything up to resources and roots of scopes.
     pub(crate) fn derive(&mut self, moved: &mut Moved) {
         self.derive_classes();
-        self.derive_trust();
+        self.derive_trust(moved);
         self.derive_east_west();
         self.derive_gateways(moved);
         self.derive_attachments();
-        self.derive_backends();
+        self.derive_backends(moved);
         self.derive_exports(moved);
         self.derive_imports(moved);
         self.derive_names(moved);
         self.derive_routes(moved);
-        self.derive_backends();
-        self.derive_spans();
+        self.derive_backends(moved);
+        self.derive_spans(moved);
         let changed = self.table.take_changed();
         self.scopes.reload(&changed, &self.table);
     }
@@ -71,9 +61,10 @@ impl Compiler {
         }
     }
 
-    fn derive_trust(&mut self) {
+    fn derive_trust(&mut self, moved: &mut Moved) {
         for edit in self.stages.trust.refresh(&&self.world) {
             let (old, new) = (edit.old.as_deref(), edit.new.as_deref());
+            moved.refuse(old.map(|o| &o.trust.refusals), new.map(|n| &n.trust.refusals));
             self.table.replace(trust_resources(old), trust_resources(new));
             let bundles = trust_resources(new).map(|resource| resource.key());
             let bundles = bundles.filter(|key| key.kind == IrKind::TrustBundle).collect();
@@ -176,9 +167,10 @@ impl Compiler {
         }
     }
 
-    fn derive_backends(&mut self) {
+    fn derive_backends(&mut self, moved: &mut Moved) {
         let context = BackendsContext { world: &self.world, demand: &self.demand };
         for edit in self.stages.backends.refresh(&context) {
+            moved.refuse(left_out(edit.old.as_ref()), left_out(edit.new.as_ref()));
             let (old, new) = (backend(edit.old.as_ref()), backend(edit.new.as_ref()));
             self.table.replace(old, new);
             let (object, _) = edit.key;
@@ -226,6 +218,9 @@ impl Compiler {
             backends: &self.stages.backends,
         };
         for edit in self.stages.imports.refresh(&context) {
+            let refusals =
+                |output: &Option<Arc<ImportOutput>>| Some(output.as_ref()?.import.refusals.clone());
+            moved.refuse(refusals(&edit.old).as_ref(), refusals(&edit.new).as_ref());
             let key = edit.key;
             let ports = |output: &Option<Arc<ImportOutput>>| {
                 output.as_ref().and_then(|output| output.ports.clone())
@@ -302,10 +297,11 @@ impl Compiler {
         moved.route(key, changed);
     }
 
-    fn derive_spans(&mut self) {
+    fn derive_spans(&mut self, moved: &mut Moved) {
         let context =
             SpansContext { world: &self.world, demand: &self.demand, imports: &self.stages.imports };
         for edit in self.stages.spans.refresh(&context) {
+            moved.refuse(left_out(edit.old.as_ref()), left_out(edit.new.as_ref()));
             self.table.replace(backend(edit.old.as_ref()), backend(edit.new.as_ref()));
         }
     }
@@ -324,12 +320,6 @@ impl Compiler {
     }
 }
 
-impl Moved {
-    pub(crate) fn route(&mut self, route: ObjectRef, changed: bool) {
-        *self.routes.entry(route).or_insert(false) |= changed;
-    }
-}
-
 fn same_pointer<T: ?Sized>(old: Option<&Arc<T>>, new: Option<&Arc<T>>) -> bool {
     match (old, new) {
         (Some(old), Some(new)) => Arc::ptr_eq(old, new),
@@ -343,6 +333,10 @@ fn trust_resources(output: Option<&TrustOutput>) -> impl Iterator<Item = Resourc
         let bundles = output.trust.bundles.iter().chain(&output.own).cloned().map(Resource::TrustBundle);
         output.trust.peers.iter().cloned().map(Resource::Peer).chain(bundles)
     })
+}
+
+fn left_out(output: Option<&Arc<Option<BackendOutput>>>) -> Option<&Vec<String>> {
+    Some(&output?.as_ref().as_ref()?.refused)
 }
 
 fn backend(output: Option<&Arc<Option<BackendOutput>>>) -> Vec<Resource> {

@@ -42,6 +42,8 @@ pub struct Refresh {
     pub imports: Vec<ImportChange>,
     /// What names of `clusterset.local` are answered from, when it is different.
     pub names: Option<Arc<Table>>,
+    /// What peers and EndpointSlices say that is left out, each with the reason, and was not before.
+    pub refused: Vec<String>,
 }
 
 /// A status that is different now.
@@ -153,6 +155,7 @@ impl Compiler {
             exports: moved.exports,
             imports: moved.imports,
             names: moved.names,
+            refused: moved.refused,
         }
     }
 

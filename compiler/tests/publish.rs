@@ -479,3 +479,23 @@ fn what_is_imported_is_reached_by_name_through_the_east_west_gateway() {
     compiler.apply(Change::PeerSnapshot { cluster: "west".into(), services: Vec::new() });
     assert_eq!(compiler.refresh().names, Some(Arc::default()));
 }
+
+#[test]
+fn h2_h3_what_is_not_believed_is_told_once() {
+    let mut compiler = synced(settings());
+    let mut west = peer("west");
+    west.namespaces = Some(Arc::new(["b".to_owned()].into()));
+    west.gateways = vec!["169.254.169.254:80".parse().unwrap()];
+    compiler.apply(Change::Peer(west));
+    let services = vec![exported("west", "a", "x", &["h1"])];
+    compiler.apply(Change::PeerSnapshot { cluster: "west".into(), services });
+    expect![[r#"
+        [
+            "peer west: gateway address 169.254.169.254:80 is refused: cloud metadata services are there",
+            "peer west, service a/x: the import rules of this cluster do not accept namespace \"a\" from it",
+        ]
+    "#]]
+    .assert_debug_eq(&compiler.refresh().refused);
+    compiler.apply(Change::Peer(peer("north")));
+    assert_eq!(compiler.refresh().refused, [""; 0]);
+}

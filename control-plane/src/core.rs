@@ -270,6 +270,9 @@ impl Core {
         if first || refresh.names.is_some() {
             self.name();
         }
+        for reason in &refresh.refused {
+            tracing::warn!(reason, "something is left out");
+        }
         for fault in self.compiler.faults() {
             tracing::error!(unit = fault.unit, key = fault.key, error = %fault.message,
                 "a translation failed, which is an error of isthmus");
