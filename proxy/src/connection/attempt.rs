@@ -67,8 +67,8 @@ pub(crate) struct Attempts {
 /// What to do after a failed attempt.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Next {
-    /// Another attempt, elsewhere if possible.
-    Elsewhere,
+    /// Another attempt, elsewhere; this status when there is nowhere else.
+    Elsewhere(u16),
     /// The same endpoint again, by a new connection.
     Same,
     /// No other: the client gets this status.
@@ -166,7 +166,7 @@ impl Attempts {
         *left -= 1;
         self.retries += 1;
         count(thread, destination.service, |cells| cells.retries.add(1));
-        Next::Elsewhere
+        Next::Elsewhere(status)
     }
 
     /// Whether an answer may be thrown away for another attempt.

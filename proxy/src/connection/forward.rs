@@ -89,13 +89,17 @@ async fn forward<D: Downstream>(
     let mut same: Option<Destination<'_>> = None;
     let mut fresh = false;
     let mut tee = None;
+    let mut before: Option<(u16, Failed)> = None;
     loop {
         let destination = match same.take() {
             Some(destination) => destination,
-            None => match attempts.choose(thread, snapshot, plan) {
-                Ok(destination) => destination,
-                Err(500) => return Served::Answer(Answer::error(500, "the backend is not valid")),
-                Err(status) => return unreached(context, status, "no endpoint is ready"),
+            None => match (attempts.choose(thread, snapshot, plan), before.take()) {
+                (Ok(destination), _) => destination,
+                (Err(_), Some((status, failed))) => return give_up(context, status, &failed),
+                (Err(500), None) => {
+                    return Served::Answer(Answer::error(500, "the backend is not valid"));
+                }
+                (Err(status), None) => return unreached(context, status, "no endpoint is ready"),
             },
         };
         if attempts.retries == 0 && !fresh {
@@ -119,7 +123,10 @@ async fn forward<D: Downstream>(
         report.retries = attempts.retries;
         report.endpoint = Some(Arc::clone(&destination.endpoint.spec.id));
         match next {
-            Next::Elsewhere => fresh = false,
+            Next::Elsewhere(status) => {
+                fresh = false;
+                before = Some((status, failed));
+            }
             Next::Same => {
                 fresh = true;
                 same = Some(destination);

@@ -143,11 +143,14 @@ fn limits_of_time_are_kept() {
     let mut attempt = route("attempt", "/attempt", &[("slow", 1)]);
     attempt.timeouts = Timeouts { request: None, backend_request: Some(Duration::from_millis(100)) };
     attempt.retry = RetryPolicy { attempts: 0, statuses: Vec::new() };
-    let mut resources = vec![listener(), resource(whole), resource(attempt)];
+    // An endpoint that is alone is not tried again, and what it did is what the client hears.
+    let mut alone = route("alone", "/alone", &[("slow", 1)]);
+    alone.timeouts = attempt.timeouts;
+    let mut resources = vec![listener(), resource(whole), resource(attempt), resource(alone)];
     resources.extend(service("slow", &[slow.address]));
     let running = Running::start(resources);
     let mut client = running.connect();
-    for path in ["/whole", "/attempt"] {
+    for path in ["/whole", "/attempt", "/alone"] {
         let start = Instant::now();
         assert_eq!(client.get(path).status(), 504, "{path}");
         let took = start.elapsed();

@@ -171,7 +171,8 @@ fn h7_only_callers_that_a_handle_names_are_let_in() {
     };
     let edge = east(&e, &w, gateway.address(), vec![remote("h1", 0, vec![w.id(GATEWAY)])]);
     gateway.apply(vec![Change::Upsert(handle("h1", &[&w], target))]);
-    assert_eq!(edge.connect().get("/").status(), 503);
+    // In TLS 1.3 the refusal comes after the request: the connection ends without an answer.
+    assert_eq!(edge.connect().get("/").status(), 502);
     assert_eq!(backend.received().len(), 0);
 }
 
