@@ -106,11 +106,17 @@ fn covers(pattern: &HostPattern, name: &str) -> bool {
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let signs = |named: &&Named| named.key.key.choose_scheme(hello.signature_schemes()).is_some();
-        let is_for = |named: &&Named| {
-            hello.server_name().is_some_and(|name| named.names.iter().any(|p| covers(p, name)))
+        let names = |exact: bool| {
+            let fits = move |p: &HostPattern, name: &str| {
+                (!exact || matches!(p, HostPattern::Exact(_))) && covers(p, name)
+            };
+            let wanted = hello.server_name();
+            move |named: &&Named| wanted.is_some_and(|name| named.names.iter().any(|p| fits(p, name)))
         };
         let mut usable = self.0.iter().filter(signs);
-        let chosen = usable.clone().find(is_for).or_else(|| usable.next()).or_else(|| self.0.first());
+        let exact = usable.clone().find(names(true));
+        let chosen = exact.or_else(|| usable.clone().find(names(false)));
+        let chosen = chosen.or_else(|| usable.next()).or_else(|| self.0.first());
         chosen.map(|named| Arc::clone(&named.key))
     }
 }
