@@ -230,6 +230,18 @@ fn programmed_says_what_a_proxy_refused() {
 }
 
 #[test]
+fn an_address_that_is_not_this_machines_is_not_listed() {
+    let unbound = |why: &str| Progress {
+        unbound: [("a".to_owned(), why.to_owned())].into(),
+        ..proxies(&["p1"], &[])
+    };
+    let addresses = |why: &str| gateway_status(&unbound(why))["addresses"].as_array().unwrap().len();
+    assert_eq!(addresses("127.0.0.1:80: Cannot assign requested address (os error 99)"), 0);
+    assert_eq!(addresses("127.0.0.1:80: Address already in use (os error 98)"), 1);
+    assert_eq!(addresses("127.0.0.7:80: Cannot assign requested address (os error 99)"), 1);
+}
+
+#[test]
 fn a_port_that_is_taken_is_a_condition_of_its_listener() {
     let unbound = |names: &[&str], why: &str| Progress {
         unbound: names.iter().map(|n| ((*n).to_owned(), why.to_owned())).collect(),

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -232,7 +232,9 @@ impl Control {
                         None => listener.addresses.is_empty(),
                     };
                 if is_of {
-                    unbound.push((listener.name.clone(), error.to_string()));
+                    let address = bind.address.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+                    let address = SocketAddr::new(address, bind.port);
+                    unbound.push((listener.name.clone(), format!("{address}: {error}")));
                 }
             }
         }

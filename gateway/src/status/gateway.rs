@@ -1,6 +1,9 @@
 //! `status` of a Gateway.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
 
 use isthmus_world::fact::{Gateway, Problem};
 use serde_json::{Value, json};
@@ -28,6 +31,7 @@ pub fn gateway(
     let addresses: Vec<_> = report
         .addresses
         .iter()
+        .filter(|a| !is_missing(**a, progress))
         .map(|a| json!({ "type": "IPAddress", "value": a.to_string() }))
         .collect();
     let listeners: Vec<_> =
@@ -44,6 +48,12 @@ pub fn gateway(
 fn is_foreign(why: &str) -> bool {
     // The texts of EADDRNOTAVAIL.
     why.contains("os error 99") || why.contains("Cannot assign requested address")
+}
+
+/// Whether a proxy said that `address` is not this machine's. It says which one it means in front.
+fn is_missing(address: IpAddr, progress: &Progress) -> bool {
+    let means = |why: &str| Some(why.split_once(": ")?.0.parse::<SocketAddr>().ok()?.ip());
+    progress.unbound.values().any(|why| is_foreign(why) && means(why) == Some(address))
 }
 
 /// A listener whose port is taken is not valid any more, and the Gateway says so.
