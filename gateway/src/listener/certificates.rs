@@ -55,7 +55,7 @@ fn resolve(inputs: Inputs<'_>, reference: &ObjectReference) -> Result<Name, (&'s
     inputs.grants.permit(source, reference).map_err(|e| ("RefNotPermitted", e.to_string()))?;
     let secret = ObjectRef::new(namespace(source, reference), &reference.name);
     match inputs.certificates.get(&secret).map(|c| &**c) {
-        None => Err(invalid(format!("Secret {secret} does not exist"))),
+        None => Err(invalid(format!("there is no Secret {secret} of type kubernetes.io/tls"))),
         Some(Err(why)) => Err(invalid(why.clone())),
         Some(Ok(certificate)) => Ok(certificate.name.clone()),
     }
