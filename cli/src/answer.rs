@@ -9,7 +9,7 @@ use isthmus_ir::{
     BackendTarget, EndpointState, Endpoints, Filter, Key, Kind, Name, Peer, Reach, Resource, Timeouts,
     matcher::{
         Decision, Tables,
-        explain::{Explanation, Question, explain},
+        explain::{Explanation, Question, explain, location},
     },
 };
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,9 @@ pub(crate) struct Answer {
     pub(crate) filters: Vec<Filter>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) timeouts: Option<Timeouts>,
+    /// Where it redirects to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) location: Option<String>,
     #[serde(default)]
     pub(crate) backends: Vec<Backend>,
 }
@@ -84,9 +87,11 @@ pub(crate) fn answers(question: &Question, resources: &[Resource]) -> Vec<Answer
                 explanation,
                 filters: Vec::new(),
                 timeouts: None,
+                location: None,
                 backends: Vec::new(),
             };
             if let Decision::Route(winner) = decision {
+                answer.location = location(&winner, question.connection(), question);
                 answer.filters.clone_from(&winner.rule.filters);
                 answer.timeouts = Some(winner.rule.timeouts);
                 let backends = winner.rule.backends.iter();

@@ -84,6 +84,9 @@ impl Answer {
         for (index, of) in self.filters.iter().enumerate() {
             line(f, if index == 0 { "filters" } else { "" }, filter(of))?;
         }
+        if let Some(location) = &self.location {
+            line(f, "location", location)?;
+        }
         let Some(timeouts) = self.timeouts else { return Ok(()) };
         let limits = [("request", timeouts.request), ("attempt", timeouts.backend_request)];
         let limits = limits.into_iter().filter_map(|(of, limit)| Some(format!("{of} {:?}", limit?)));

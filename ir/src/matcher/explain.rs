@@ -4,6 +4,7 @@
 //! The decision is made by the code that serves, which is traced. What it never needed to look at
 //! (listeners of other hosts, rules of other hosts and paths) is added afterwards, and changes nothing.
 
+mod location;
 mod question;
 mod text;
 
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{Connection, Criterion, Decision, Group, Request, Trace, Unmet, Verdict};
 use crate::{HostPattern, Listener, Name, Protocol, Route, RouteMatch};
 
+pub use location::location;
 pub use question::{BadQuestion, Question};
 
 /// The reasons of one decision.

@@ -1,9 +1,12 @@
 //! Why a request goes where it goes: the matcher that serves, traced, on the tables in force, and what this
 //! proxy knows of the backends that it could go to.
 
-use isthmus_ir::matcher::{
-    Decision,
-    explain::{Question, explain},
+use isthmus_ir::{
+    BackendTarget,
+    matcher::{
+        Decision,
+        explain::{Question, explain, location},
+    },
 };
 use serde_json::{Value, json};
 
@@ -29,10 +32,15 @@ pub(super) fn render(proxy: &Proxy, query: &[u8]) -> Result<String, String> {
             "explanation": explanation,
         });
         if let Decision::Route(winner) = decision {
-            let backends = winner.payload.backends.iter().map(|backend| backend_of(&snapshot, backend));
+            let backends = winner.payload.backends.iter().zip(&winner.rule.backends);
+            let backends = backends.map(|(plan, backend)| backend_of(&snapshot, plan, backend));
             if let Value::Object(answer) = &mut answer {
                 answer.insert("filters".to_owned(), json!(winner.rule.filters));
+                answer.insert("timeouts".to_owned(), json!(winner.rule.timeouts));
                 answer.insert("backends".to_owned(), backends.collect());
+                if let Some(location) = location(&winner, question.connection(), &question) {
+                    answer.insert("location".to_owned(), location.into());
+                }
             }
         }
         answers.push(answer);
@@ -82,11 +90,17 @@ fn decoded(text: &[u8]) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|error| error.to_string())
 }
 
-fn backend_of(snapshot: &Snapshot, backend: &Backend) -> Value {
-    let service = backend.service.and_then(|slot| snapshot.service(slot));
+fn backend_of(snapshot: &Snapshot, plan: &Backend, backend: &isthmus_ir::Backend) -> Value {
+    let service = plan.service.and_then(|slot| snapshot.service(slot));
+    let (name, reason) = match &backend.target {
+        BackendTarget::Service(name) => (Some(name), None),
+        BackendTarget::Invalid { reason } => (None, Some(reason)),
+    };
     json!({
         "weight": backend.weight,
-        "service": service.map(|service| &service.spec.name),
+        "service": name,
+        "reason": reason,
+        "filters": backend.filters,
         "endpoints": service.map(|service| endpoints_of(service)),
     })
 }
