@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use isthmus_compiler::{Translation, translate_all};
+use isthmus_compiler::{Refused, Translation, translate_all};
 use isthmus_control_plane::{
     files::{
         diagnostic::{Diagnostic, Severity},
+        document::dynamic,
         kinds::ObjectId,
         set::Edit,
         source::{Given, read_once},
@@ -21,6 +22,7 @@ use crate::failure::Failure;
 pub(crate) struct Manifests {
     settings: Settings,
     objects: Vec<(ObjectId, Value)>,
+    refused: Vec<Refused>,
     /// What is wrong, errors first, in order of file and place.
     pub(crate) diagnostics: Vec<Diagnostic>,
 }
@@ -37,12 +39,19 @@ impl Manifests {
             given.push(Given::open(path).map_err(missing)?);
         }
         let batch = read_once(given);
-        let objects = batch.edits.into_iter().filter_map(|edit| match edit {
-            Edit::Upsert(id, object) => Some((id, object)),
-            Edit::Delete(_) | Edit::Problem { .. } => None,
-        });
+        let (mut objects, mut refused) = (Vec::new(), Vec::new());
+        for edit in batch.edits {
+            match edit {
+                Edit::Upsert(id, object) => objects.push((id, object)),
+                Edit::Problem { object, field, message, .. } => {
+                    let object = dynamic(&object);
+                    refused.extend(object.map(|object| Refused { object, field, message }));
+                }
+                Edit::Delete(_) => {}
+            }
+        }
         let mut manifests =
-            Self { settings: defaults()?, objects: objects.collect(), diagnostics: batch.diagnostics };
+            Self { settings: defaults()?, objects, refused, diagnostics: batch.diagnostics };
         manifests.read_settings();
         Ok(manifests)
     }
@@ -57,7 +66,8 @@ impl Manifests {
         let known = self.objects.iter().filter(|(id, _)| Kind::of(&id.group, &id.kind).is_some());
         let objects =
             known.filter_map(|(_, object)| serde_json::from_value::<DynamicObject>(object.clone()).ok());
-        let translation = translate_all(self.settings.mesh(None), objects);
+        let refused = self.refused.iter().cloned();
+        let translation = translate_all(self.settings.mesh(None), objects, refused);
         for (key, problem) in &translation.problems {
             let id = ObjectId {
                 group: key.kind.group().to_owned(),

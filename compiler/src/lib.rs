@@ -17,7 +17,7 @@ mod status;
 mod table;
 mod unit;
 
-pub use offline::{Translation, implied_class, translate_all};
+pub use offline::{Refused, Translation, implied_class, translate_all};
 pub use refresh::{ExportChange, Fault, ImportChange, Refresh, StatusChange};
 
 use std::{

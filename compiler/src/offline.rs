@@ -10,7 +10,7 @@ use isthmus_world::{
     Change, Kind, KindState, ObjectKey,
     fact::{ExportedService, Fact, GatewayClass, MeshSettings, Meta, Problem},
     ingest,
-    ingest::{DynamicObject, Unread},
+    ingest::{DynamicObject, Unread, refuse},
 };
 
 use crate::{Compiler, StatusChange};
@@ -39,10 +39,22 @@ pub fn implied_class() -> Fact {
     })
 }
 
-/// Translates `objects`; of several versions of one object the last counts.
+/// An object whose author is to be told that it breaks a rule, and which is not used.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// The object.
+    pub object: DynamicObject,
+    /// The field.
+    pub field: Option<String>,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+/// Translates `objects`, and says of those that were `refused` what their status says; of several versions of one object the last counts.
 pub fn translate_all(
     settings: MeshSettings,
     objects: impl IntoIterator<Item = DynamicObject>,
+    refused: impl IntoIterator<Item = Refused>,
 ) -> Translation {
     let mut compiler = Compiler::new(settings, HandleKey::new([0; 32]));
     compiler.apply(Change::Upsert(implied_class()));
@@ -55,6 +67,12 @@ pub fn translate_all(
                 }
                 compiler.apply(change);
             }
+            Err(why) => unread.push(why),
+        }
+    }
+    for Refused { object, field, message } in refused {
+        match refuse(&object, field, message) {
+            Ok(change) => compiler.apply(change),
             Err(why) => unread.push(why),
         }
     }

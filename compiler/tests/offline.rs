@@ -49,7 +49,7 @@ metadata: {name: other, namespace: shop}
 fn translation() -> Translation {
     let objects: Vec<Value> = serde_saphyr::from_multiple(OBJECTS).unwrap();
     let objects = objects.into_iter().map(|object| serde_json::from_value(object).unwrap());
-    translate_all(settings(), objects.collect::<Vec<DynamicObject>>())
+    translate_all(settings(), objects.collect::<Vec<DynamicObject>>(), [])
 }
 
 #[test]

@@ -42,10 +42,20 @@ fn a_bad_object_keeps_no_other_from_being_translated() {
         fs::copy(testdata().join("shop/manifests").join(name), dir.path().join(name)).unwrap();
     }
     fs::copy(testdata().join("broken/broken.yaml"), dir.path().join("x.yaml")).unwrap();
-    let broken = run(&["translate", "-f", dir.path().to_str().unwrap()]);
-    let good = run(&["translate", "-f", "shop/manifests"]);
+    let broken = run(&["translate", "-o", "json", "-f", dir.path().to_str().unwrap()]);
+    let good = run(&["translate", "-o", "json", "-f", "shop/manifests"]);
     assert_eq!(broken.code, Some(1));
-    assert_eq!(broken.out, good.out);
+    let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    let (shown, good) = (read(&broken.out), read(&good.out));
+    assert_eq!(shown["scopes"], good["scopes"]);
+    let statuses = shown["statuses"].as_array().unwrap();
+    assert!(good["statuses"].as_array().unwrap().iter().all(|status| statuses.contains(status)));
+    let refused =
+        statuses.iter().find(|s| s["kind"] == "Gateway" && s["namespace"] == "default").unwrap();
+    let accepted = &refused["status"]["conditions"][0];
+    assert_eq!((&accepted["type"], &accepted["status"]), (&"Accepted".into(), &"False".into()));
+    let message = accepted["message"].as_str().unwrap();
+    assert!(message.contains("spec.listeners[0].port") && message.contains("x.yaml:10:11"), "{message}");
     assert!(broken.err.contains("x.yaml:10:11"), "{}", broken.err);
 }
 

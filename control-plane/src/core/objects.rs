@@ -4,13 +4,10 @@ use std::net::IpAddr;
 
 use isthmus_east_west::import::Import;
 use isthmus_ir::ObjectRef;
-use isthmus_world::{
-    Change, Kind, ObjectKey,
-    ingest::{self, DynamicObject},
-};
+use isthmus_world::{Change, Kind, ObjectKey, ingest};
 use serde_json::Value;
 
-use crate::files::{kinds::ObjectId, set::Edit};
+use crate::files::{document::dynamic, kinds::ObjectId, set::Edit};
 
 /// What an edit means to the World; none when it means nothing there.
 pub(super) fn change(edit: &Edit) -> Option<Change> {
@@ -25,18 +22,6 @@ pub(super) fn change(edit: &Edit) -> Option<Change> {
         }
     };
     read.inspect_err(|error| tracing::debug!(%error, "object means nothing to the world")).ok()
-}
-
-/// The object as `world` reads it. Labels and annotations that are none are left out: of an object with
-/// such the rules have told already.
-fn dynamic(object: &Value) -> Option<DynamicObject> {
-    if let Ok(dynamic) = serde_json::from_value(object.clone()) {
-        return Some(dynamic);
-    }
-    let mut object = object.clone();
-    let metadata = object.get_mut("metadata")?.as_object_mut()?;
-    metadata.retain(|field, _| matches!(field.as_str(), "name" | "namespace" | "generation" | "uid"));
-    serde_json::from_value(object).ok()
 }
 
 /// The id of an object that the World knows.

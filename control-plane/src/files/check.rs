@@ -37,7 +37,7 @@ fn metadata_errors(object: &Value) -> Vec<FieldError> {
             None => {}
             Some(Value::Object(entries)) => {
                 for (key, _) in entries.iter().filter(|(_, value)| !value.is_string()) {
-                    wrong(format!("{path}[{key}]"), "must be a text; put it in quotes");
+                    wrong(format!("{path}[{key}]"), "must be text");
                 }
             }
             Some(_) => wrong(path, "must be a mapping"),

@@ -5,6 +5,7 @@
 
 use std::{ops::Range, sync::Arc};
 
+use isthmus_world::ingest::DynamicObject;
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -79,6 +80,7 @@ impl File {
         field: Option<&str>,
         message: String,
     ) -> Diagnostic {
+        let message = hinted(message, document.node.find(field.unwrap_or_default()));
         let span = document.node.locate(field.unwrap_or_default());
         Diagnostic {
             severity,
@@ -105,6 +107,7 @@ impl File {
                 Ok(None) => self.ignore(&node),
                 Err(Unidentified { field, message }) => {
                     let secret = node.text("kind") == Some("Secret");
+                    let message = hinted(message, node.find(field));
                     self.unreadable(&node.locate(field), secret, message);
                 }
             },
@@ -141,6 +144,19 @@ impl File {
             message,
         });
     }
+}
+
+/// Adds to a demand for text what was read in its place: `n` is no text in YAML 1.1, which surprises.
+fn hinted(message: String, node: Option<&Node>) -> String {
+    let is = match node.map(|node| &node.data) {
+        Some(Data::Scalar(Scalar::Bool(_))) => "a boolean",
+        Some(Data::Scalar(Scalar::Number(_))) => "a number",
+        _ => return message,
+    };
+    if !message.contains("text") {
+        return message;
+    }
+    format!("{message}; without quotes it is {is}, as for kubectl: put it in quotes")
 }
 
 struct Unidentified {
@@ -221,6 +237,18 @@ fn normalised(written: &Value, id: &ObjectId) -> Value {
     }
     object.insert("metadata".to_owned(), Value::Object(metadata));
     Value::Object(object)
+}
+
+/// The object as `world` reads it. Labels and annotations that are none are left out: of an object with
+/// such the rules have told already.
+pub fn dynamic(object: &Value) -> Option<DynamicObject> {
+    if let Ok(dynamic) = serde_json::from_value(object.clone()) {
+        return Some(dynamic);
+    }
+    let mut object = object.clone();
+    let metadata = object.get_mut("metadata")?.as_object_mut()?;
+    metadata.retain(|field, _| matches!(field.as_str(), "name" | "namespace" | "generation" | "uid"));
+    serde_json::from_value(object).ok()
 }
 
 /// Seconds since 1970 of an RFC 3339 time.
@@ -314,7 +342,7 @@ mod tests {
         check(
             "apiVersion: v1\nkind: Service\nmetadata:\n  name: 010\n",
             &expect![[r#"
-                error: metadata.name is required, as a text
+                error: metadata.name is required, as a text; without quotes it is a number, as for kubectl: put it in quotes
                  --> a.yaml:4:9
                   |
                 4 |   name: 010

@@ -107,6 +107,15 @@ impl Node {
         }
     }
 
+    /// The node that the field `path` leads to.
+    pub fn find(&self, path: &str) -> Option<&Self> {
+        let (mut node, mut rest) = (self, path);
+        while !rest.is_empty() {
+            (node, _, rest) = node.step(rest)?;
+        }
+        Some(node)
+    }
+
     /// The first key of a mapping, which stands for the whole in messages.
     fn head(&self) -> Range<usize> {
         match &self.data {

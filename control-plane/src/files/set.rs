@@ -326,12 +326,12 @@ fn problem(file: &File, document: &Document, errors: &[FieldError]) -> (Option<S
     let Some(first) = errors.first() else { return (None, String::new()) };
     let field = Some(first.path.clone()).filter(|path| !path.is_empty());
     let shown = file.diagnostic(document, Severity::Error, field.as_deref(), first.message.clone());
-    let (line, column) = shown.place.map_or((0, 0), |place| (place.line, place.column));
+    let (line, column) = shown.place.as_ref().map_or((0, 0), |place| (place.line, place.column));
     let more = match errors.len() {
         1 => String::new(),
         more => format!(" (and {} more)", more - 1),
     };
-    (field, format!("{} ({}:{line}:{column}){more}", first.message, file.name))
+    (field, format!("{} ({}:{line}:{column}){more}", shown.message, file.name))
 }
 
 /// Whether an object that no document declares stays in force nevertheless.
