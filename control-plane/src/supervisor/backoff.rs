@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// A run this long was a good one.
 const STABLE: Duration = Duration::from_secs(10);
-const FIRST: Duration = Duration::from_secs(1);
+const FIRST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(10);
 
 /// Grows with each run that was short, up to 10 s.
@@ -34,9 +34,9 @@ mod tests {
     #[test]
     fn pauses_grow_and_begin_anew_after_a_good_run() {
         let mut backoff = Backoff::default();
-        let mut after = |seconds| backoff.after(Duration::from_secs(seconds)).as_secs();
-        let short: Vec<u64> = (0..6).map(|_| after(1)).collect();
-        assert_eq!(short, [1, 2, 4, 8, 10, 10]);
-        assert_eq!((after(60), after(1), after(1)), (0, 1, 2));
+        let mut after = |seconds| backoff.after(Duration::from_secs(seconds)).as_millis();
+        let short: Vec<u128> = (0..10).map(|_| after(1)).collect();
+        assert_eq!(short, [50, 100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
+        assert_eq!((after(60), after(1), after(1)), (0, 50, 100));
     }
 }
