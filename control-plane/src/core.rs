@@ -233,6 +233,8 @@ impl Core {
         if let Some(report) = report.as_ref().filter(|_| proxy.scope.as_str() == EAST_WEST) {
             self.complain(&report.unbound);
         }
+        let revision = report.as_ref().map(|report| report.revision);
+        self.store(|store| store.set_acked(proxy.id.as_str(), revision));
         let report = report.map(|report| ProxyReport {
             revision: report.revision,
             refused: report.refused,

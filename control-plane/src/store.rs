@@ -20,6 +20,7 @@ use crate::files::{
 pub struct Store {
     objects: BTreeMap<ObjectId, Value>,
     statuses: BTreeMap<ObjectId, Value>,
+    acked: BTreeMap<String, u64>,
 }
 
 /// A status that was remembered.
@@ -54,7 +55,7 @@ impl Store {
                 None => drop(statuses.remove(&id)),
             }
         }
-        Self { objects: BTreeMap::new(), statuses }
+        Self { statuses, ..Self::default() }
     }
 
     /// Takes an edit of the source in.
@@ -119,6 +120,19 @@ impl Store {
         Some(StatusRecord { id, status })
     }
 
+    /// Takes in the newest revision that `proxy` acked; none when it is gone.
+    pub fn set_acked(&mut self, proxy: &str, revision: Option<u64>) {
+        match revision {
+            Some(revision) => drop(self.acked.insert(proxy.to_owned(), revision)),
+            None => drop(self.acked.remove(proxy)),
+        }
+    }
+
+    /// The newest revision that `proxy` acked.
+    pub fn acked(&self, proxy: &str) -> Option<u64> {
+        self.acked.get(proxy).copied()
+    }
+
     /// How many statuses there are.
     pub fn status_count(&self) -> usize {
         self.statuses.len()
@@ -136,6 +150,11 @@ impl Store {
     /// The status of an object.
     pub fn status(&self, id: &ObjectId) -> Option<&Value> {
         self.statuses.get(id)
+    }
+
+    /// Whether there is an object of a kind of Gateway API without namespace.
+    pub fn has(&self, kind: &str, name: &str) -> bool {
+        self.ids(isthmus_gateway::GROUP, kind).any(|id| id.name == name)
     }
 
     /// Ids of all objects of a kind.

@@ -51,6 +51,26 @@ impl Progress {
     }
 }
 
+/// What an API server shows of an object of `kind` until a controller says something: the default of the
+/// kind's definition. None for kinds without.
+pub fn unclaimed(kind: &str) -> Option<Value> {
+    let kinds: &[&str] = match kind {
+        "GatewayClass" => &["Accepted"],
+        "Gateway" => &["Accepted", "Programmed"],
+        _ => return None,
+    };
+    let condition = |kind: &&str| {
+        json!({
+            "type": kind,
+            "status": "Unknown",
+            "reason": "Pending",
+            "message": "Waiting for controller",
+            "lastTransitionTime": "1970-01-01T00:00:00Z",
+        })
+    };
+    Some(json!({ "conditions": kinds.iter().map(condition).collect::<Vec<_>>() }))
+}
+
 /// `status` of a GatewayClass.
 pub fn gateway_class(class: &GatewayClass, output: &ClassOutput, problem: Option<&Problem>) -> Value {
     let features: Vec<_> = FEATURES.iter().map(|name| json!({ "name": name })).collect();

@@ -72,9 +72,8 @@ fn columns(kind: &str) -> Vec<Column> {
             wide("ROUTES", |o| attached_routes(o).to_string()),
         ],
         "HTTPRoute" => vec![
-            narrow("HOSTNAMES", |o| {
-                serde_json::to_string(list(o, "/spec/hostnames")).unwrap_or_default()
-            }),
+            // As kubectl has lists: JSON, and nothing for none.
+            narrow("HOSTNAMES", |o| o.pointer("/spec/hostnames").map(shown).unwrap_or_default()),
             narrow("ACCEPTED", |o| route_condition(o, "Accepted")),
             narrow("PROGRAMMED", |o| route_condition(o, "isthmus.dev/Programmed")),
             wide("RESOLVED", |o| route_condition(o, "ResolvedRefs")),

@@ -13,6 +13,8 @@ pub struct Readiness {
     pub gateways: usize,
     /// Those that are not programmed, with the reason.
     pub failed: Vec<(String, String)>,
+    /// Those whose GatewayClass is not there, with its name: nobody serves them.
+    pub unclaimed: Vec<(String, String)>,
 }
 
 impl fmt::Display for Readiness {
@@ -21,6 +23,9 @@ impl fmt::Display for Readiness {
         write!(f, "ready: {programmed} of {} gateways programmed", self.gateways)?;
         for (gateway, reason) in &self.failed {
             write!(f, "; {gateway}: {}", reason.replace('\n', " "))?;
+        }
+        for (gateway, class) in &self.unclaimed {
+            write!(f, "; {gateway}: there is no GatewayClass {class}")?;
         }
         Ok(())
     }
@@ -36,7 +41,12 @@ pub(super) fn readiness(store: &Store) -> Option<Readiness> {
     let mut ready = Readiness::default();
     for gateway in store.select(&selection) {
         // Those of other classes have no status of ours.
-        let Some(status) = gateway.get("status") else { continue };
+        let Some(status) = gateway.get("status") else {
+            let class = gateway.pointer("/spec/gatewayClassName").and_then(Value::as_str);
+            let missing = class.filter(|class| !store.has("GatewayClass", class));
+            ready.unclaimed.extend(missing.map(|class| (name(&gateway), class.to_owned())));
+            continue;
+        };
         ready.gateways += 1;
         match standing(&gateway, status) {
             Standing::Pending => return None,

@@ -40,11 +40,22 @@ impl Api for Door {
             name: query.name.clone(),
         };
         let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
-        Ok(store.select(&selection))
+        let mut objects = store.select(&selection);
+        if selection.group == isthmus_gateway::GROUP {
+            for object in &mut objects {
+                unclaimed(&selection.kind, object);
+            }
+        }
+        Ok(objects)
     }
 
     async fn proxies(&self) -> Result<Vec<ProxyInfo>, ApiError> {
-        Ok(join_all(self.processes.list().into_iter().map(proxy)).await)
+        let mut proxies = join_all(self.processes.list().into_iter().map(proxy)).await;
+        let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
+        for proxy in &mut proxies {
+            proxy.revision = store.acked(&proxy.name);
+        }
+        Ok(proxies)
     }
 
     async fn peers(&self) -> Result<Vec<PeerInfo>, ApiError> {
@@ -70,6 +81,15 @@ impl Api for Door {
 
     async fn leave(&self, name: &str, force: bool) -> Result<(), ApiError> {
         self.federation.leave(name, force).await.map_err(|error| refusal(&error))
+    }
+}
+
+/// Adds the status that an object has before any controller looked at it.
+fn unclaimed(kind: &str, object: &mut Value) {
+    if let (Some(fields), Some(status)) =
+        (object.as_object_mut(), isthmus_gateway::status::unclaimed(kind))
+    {
+        fields.entry("status").or_insert(status);
     }
 }
 
