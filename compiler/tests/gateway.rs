@@ -101,7 +101,9 @@ fn plain(resource: &Resource) -> Value {
     ];
     if let Value::Object(fields) = &mut value {
         let keep_port = matches!(resource, Resource::Listener(_));
-        fields.retain(|name, _| !dull.contains(&name.as_str()) || (keep_port && name == "port"));
+        let keep_retry = fields.get("retry").is_some_and(|retry| retry["explicit"] == true);
+        let kept = |name: &str| (keep_port && name == "port") || (keep_retry && name == "retry");
+        fields.retain(|name, _| !dull.contains(&name.as_str()) || kept(name));
     }
     if value["created"] == 0 {
         value["created"] = Value::Null;

@@ -222,6 +222,7 @@ fn target(
         filters: Vec::new(),
         backends: vec![backend],
         timeouts: RuleTimeouts::default(),
+        retry: None,
         unsupported: Vec::new(),
     };
     let route =

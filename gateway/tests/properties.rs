@@ -12,9 +12,9 @@ use isthmus_gateway::{
     schema,
 };
 use isthmus_ir::{
-    Change, Filter, HeaderEdits, HeaderMatch, HostPattern, ObjectRef, PathMatch, PathRewrite,
-    QueryMatch, Redacted, Redirect, Resource, Rewrite, Route, RouteMatch, ValueMatch, matcher::Tables,
-    matcher::rewrite,
+    Change, Cors, Filter, HeaderEdits, HeaderMatch, HostPattern, ObjectRef, PathMatch, PathRewrite,
+    QueryMatch, Redacted, Redirect, Resource, Rewrite, Route, RouteMatch, ValueMatch, cors::Origin,
+    matcher::Tables, matcher::rewrite,
 };
 use isthmus_world::fact::{
     GroupKind, HttpFilter, HttpRoute, HttpRule, Meta, ObjectReference, ParentRef, RuleTimeouts, Secret,
@@ -84,7 +84,17 @@ fn filter() -> impl Strategy<Value = HttpFilter> {
             HttpFilter::Plain(Filter::Redirect(Redirect { scheme, hostname, path, port: None, status }))
         }),
         Just(HttpFilter::Extension(reference)),
-        Just(HttpFilter::Unsupported("CORS".into())),
+        Just(HttpFilter::Unsupported("ExternalAuth".into())),
+        (vec(text(), 0..3), vec(text(), 0..3)).prop_map(|(origins, headers)| {
+            HttpFilter::Plain(Filter::Cors(Cors {
+                origins,
+                credentials: true,
+                methods: Vec::new(),
+                headers,
+                expose: Vec::new(),
+                max_age: 5,
+            }))
+        }),
     ]
 }
 
@@ -95,6 +105,7 @@ fn rule() -> impl Strategy<Value = HttpRule> {
         filters,
         backends: Vec::new(),
         timeouts: RuleTimeouts::default(),
+        retry: None,
         unsupported: Vec::new(),
     })
 }
@@ -141,6 +152,10 @@ fn unsafe_filter(filter: &Filter) -> bool {
         | Filter::Redirect(Redirect { hostname, path, .. }) => {
             hostname.as_deref().is_some_and(bad)
                 || path.as_ref().is_some_and(|p| rewrite::check(p).is_err())
+        }
+        Filter::Cors(cors) => {
+            cors.origins.iter().any(|origin| Origin::parse(origin).is_err())
+                || cors.headers.iter().any(|name| bad(name) || name.is_empty())
         }
         Filter::Mirror { .. } => false,
     }

@@ -320,6 +320,7 @@ fn a_class_lists_what_works_in_order() {
         - name: HTTPRouteBackendRequestHeaderModification
         - name: HTTPRouteBackendTimeout
         - name: HTTPRouteBackendURLRewrite
+        - name: HTTPRouteCORS
         - name: HTTPRouteHostRewrite
         - name: HTTPRouteMethodMatching
         - name: HTTPRouteNamedRouteRule
@@ -333,6 +334,8 @@ fn a_class_lists_what_works_in_order() {
         - name: HTTPRouteRequestPercentageMirror
         - name: HTTPRouteRequestTimeout
         - name: HTTPRouteResponseHeaderModification
+        - name: HTTPRouteRetryCodes
+        - name: HTTPRouteRetryConnectionError
         - name: HTTPRouteSchemeRedirect
         - name: ReferenceGrant
     "#]]

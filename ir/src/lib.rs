@@ -6,6 +6,7 @@
 //! see two different requests.
 
 mod certificate;
+pub mod cors;
 mod endpoints;
 mod handle;
 mod host;
@@ -30,7 +31,7 @@ pub use name::{Name, ObjectRef};
 pub use peer::Peer;
 pub use resource::{Change, Key, Kind, Resource};
 pub use route::{
-    Attachment, Backend, BackendTarget, Filter, Fraction, HeaderEdits, HeaderMatch, PathMatch,
+    Attachment, Backend, BackendTarget, Cors, Filter, Fraction, HeaderEdits, HeaderMatch, PathMatch,
     PathRewrite, QueryMatch, Redirect, RetryPolicy, Rewrite, Route, RouteId, RouteKind, RouteMatch,
     Timeouts, ValueMatch,
 };

@@ -142,6 +142,8 @@ pub enum Filter {
     Redirect(Redirect),
     /// `URLRewrite`.
     Rewrite(Rewrite),
+    /// `CORS`: preflights are answered here, and answers say who may read them.
+    Cors(Cors),
     /// `RequestMirror`: a copy whose answer is thrown away.
     Mirror {
         /// Where the copy goes.
@@ -184,6 +186,23 @@ pub struct Rewrite {
     pub hostname: Option<String>,
     /// The new path.
     pub path: Option<PathRewrite>,
+}
+
+/// Who may read answers from a page of another origin (Gateway API `HTTPCORSFilter`, Fetch).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Cors {
+    /// `scheme://host` or `scheme://host:port`, whose host may begin with `*` for any front; or `*` alone.
+    pub origins: Vec<String>,
+    /// Whether credentials may come along.
+    pub credentials: bool,
+    /// Methods in upper case, or `*` alone.
+    pub methods: Vec<String>,
+    /// Names of request fields in lower case, or `*` alone.
+    pub headers: Vec<String>,
+    /// Names of answers' fields in lower case, or `*`.
+    pub expose: Vec<String>,
+    /// Seconds for which the answer to a preflight holds.
+    pub max_age: u32,
 }
 
 /// A new path.
@@ -243,12 +262,17 @@ pub struct Timeouts {
 pub struct RetryPolicy {
     /// Attempts after the first.
     pub attempts: u8,
-    /// Answers of a backend that are tried again, for idempotent methods.
+    /// Answers of a backend that are tried again, for idempotent methods at least.
     pub statuses: Vec<u16>,
+    /// Waited before the second attempt, twice as long before each later one, to ten times this.
+    pub backoff: Option<Duration>,
+    /// Whether the route's author asked for this. Then `statuses` count for every method, every attempt
+    /// counts alike, and an endpoint is tried again when there is no other.
+    pub explicit: bool,
 }
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        Self { attempts: 2, statuses: Vec::new() }
+        Self { attempts: 2, statuses: Vec::new(), backoff: None, explicit: false }
     }
 }

@@ -14,6 +14,7 @@ mod buffer;
 mod clock;
 mod config;
 mod connection;
+mod cors;
 mod drain;
 mod io;
 mod listen;

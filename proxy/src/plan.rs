@@ -11,6 +11,7 @@ use isthmus_ir::{
 };
 
 use crate::{
+    cors::Cors,
     http1::{FieldName, Known},
     metrics::Metrics,
 };
@@ -25,6 +26,7 @@ pub(crate) struct Plan {
     pub(crate) request: Box<[Edit]>,
     pub(crate) response: Box<[Edit]>,
     pub(crate) rewrite: Option<Box<Rewrite>>,
+    pub(crate) cors: Option<Box<Cors>>,
     pub(crate) mirrors: Box<[Mirror]>,
     pub(crate) backends: Box<[Backend]>,
     /// The sum of the backends' weights.
@@ -34,6 +36,10 @@ pub(crate) struct Plan {
     pub(crate) retries: u8,
     /// Statuses of a backend that are tried again.
     pub(crate) retry_statuses: Box<[u16]>,
+    /// Milliseconds before the second attempt.
+    pub(crate) backoff: Option<u64>,
+    /// Whether the rule itself asks for attempts.
+    pub(crate) explicit: bool,
 }
 
 /// What becomes of the request.
@@ -89,6 +95,7 @@ struct Filters {
     response: Vec<Edit>,
     rewrite: Option<Box<Rewrite>>,
     redirect: Option<Box<Redirect>>,
+    cors: Option<Box<Cors>>,
     mirrors: Vec<Mirror>,
 }
 
@@ -117,12 +124,15 @@ impl Plan {
             request: filters.request.into(),
             response: filters.response.into(),
             rewrite: filters.rewrite,
+            cors: filters.cors,
             mirrors: filters.mirrors.into(),
             backends,
             weight,
             timeouts: route.timeouts,
             retries: route.retry.attempts,
             retry_statuses: route.retry.statuses.clone().into(),
+            backoff: route.retry.backoff.map(milliseconds),
+            explicit: route.retry.explicit,
         })
     }
 
@@ -146,12 +156,15 @@ impl Plan {
             request: Box::default(),
             response: Box::default(),
             rewrite: None,
+            cors: None,
             mirrors: Box::default(),
             backends: Box::new([backend]),
             weight: 1,
             timeouts: Timeouts::default(),
             retries: 0,
             retry_statuses: Box::default(),
+            backoff: None,
+            explicit: false,
         }
     }
 
@@ -173,8 +186,8 @@ fn milliseconds(duration: Duration) -> u64 {
 impl Backend {
     fn compile(backend: &ir::Backend, metrics: &Metrics) -> Result<Self, String> {
         let filters = Filters::compile(&backend.filters, metrics)?;
-        if filters.redirect.is_some() {
-            return Err("a backend cannot redirect".to_owned());
+        if filters.redirect.is_some() || filters.cors.is_some() {
+            return Err("a backend cannot redirect, nor answer preflights".to_owned());
         }
         Ok(Self {
             weight: backend.weight,
@@ -201,6 +214,7 @@ impl Filters {
                 Filter::Redirect(redirect) => {
                     all.redirect = Some(Box::new(checked_redirect(redirect)?));
                 }
+                Filter::Cors(cors) => all.cors = Some(Box::new(Cors::compile(cors)?)),
                 Filter::Rewrite(rewrite) => all.rewrite = Some(Box::new(checked_rewrite(rewrite)?)),
                 Filter::Mirror { target, fraction } => {
                     // A mirror that could not be resolved mirrors nothing; its route's status says so.

@@ -19,7 +19,7 @@ pub use gateway::{
     LabelSelector, Listener, ListenerTls, ReferenceGrant, Requirement, SelectorOperator, TlsMode,
 };
 pub use http_route::{
-    BackendRef, HttpFilter, HttpRoute, HttpRule, ObjectReference, ParentRef, RuleTimeouts,
+    BackendRef, HttpFilter, HttpRoute, HttpRule, ObjectReference, ParentRef, RuleRetry, RuleTimeouts,
 };
 pub use multicluster::{
     ExportedEndpoint, ExportedPort, ExportedService, ImportType, MeshSettings, NameSettings, PeerFact,

@@ -222,16 +222,20 @@ fn filters_of_backends_are_those_of_rules() {
     assert_eq!(*fraction, Fraction { numerator: 42, denominator: 100 });
     let HttpFilter::Plain(Filter::Redirect(redirect)) = redirect else { panic!("{redirect:?}") };
     assert_eq!((redirect.status, redirect.scheme.as_deref()), (302, Some("https")));
-    assert_eq!(*cors, HttpFilter::Unsupported("CORS".into()));
+    let HttpFilter::Plain(Filter::Cors(cors)) = cors else { panic!("{cors:?}") };
+    assert_eq!((cors.max_age, cors.credentials, cors.origins.len()), (5, false, 0));
     let HttpFilter::Extension(extension) = extension else { panic!("{extension:?}") };
     assert_eq!(extension.kind.kind, "k");
 }
 
 #[test]
 fn fields_that_are_not_implemented_are_listed() {
-    let route = http_route("  rules: [{retry: {attempts: 2}, sessionPersistence: {}}, {}]");
+    let route = http_route("  rules: [{retry: {codes: [503]}, sessionPersistence: {}}, {}]");
     let unsupported: Vec<_> = route.rules.iter().map(|rule| rule.unsupported.join(" ")).collect();
-    assert_eq!(unsupported, ["retry sessionPersistence", ""]);
+    assert_eq!(unsupported, ["sessionPersistence", ""]);
+    let retries: Vec<_> = route.rules.iter().map(|rule| rule.retry.as_ref()).collect();
+    assert_eq!(retries[0].map(|retry| (retry.attempts, &retry.codes[..])), Some((1, &[503][..])));
+    assert!(retries[1].is_none(), "the default is ours to choose");
 }
 
 #[test]

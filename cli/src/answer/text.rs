@@ -195,6 +195,7 @@ fn filter(of: &Filter) -> String {
         Filter::ResponseHeaders(edits) => format!("response headers: {}", edited(edits)),
         Filter::Redirect(redirect) => redirected(redirect),
         Filter::Rewrite(rewrite) => rewritten(rewrite),
+        Filter::Cors(cors) => format!("CORS for {}", cors.origins.join(", ")),
         Filter::Mirror { target, fraction } => {
             let target = match target {
                 BackendTarget::Service(name) => name.to_string(),

@@ -173,23 +173,24 @@ fn explain_shows_a_redirect() {
     explained(
         &["GET", "http://shop.example:8080/old"],
         &expect![[r#"
-        request    GET /old
-        host       shop.example
-        socket     127.0.0.1:8080
-        gateway    shop/edge
-        listener   any (hostname *)
-        route      HTTPRoute shop/shop
-        rule       2
-        match      0: host shop.example, path /old (exact)
-        filters    redirect with 301, scheme https, host new.example
+            request    GET /old
+            host       shop.example
+            socket     127.0.0.1:8080
+            gateway    shop/edge
+            listener   any (hostname *)
+            route      HTTPRoute shop/shop
+            rule       2
+            match      0: host shop.example, path /old (exact)
+            filters    redirect with 301, scheme https, host new.example
+            location   https://new.example/old
 
-        other listeners
-          shop/edge/admin (hostname admin.example): its hostname does not match
+            other listeners
+              shop/edge/admin (hostname admin.example): its hostname does not match
 
-        other matches
-          HTTPRoute/shop/shop/0, match 0 (host shop.example, path /cart (prefix)): the path does not match
-          HTTPRoute/shop/shop/1, match 0 (host shop.example, path /cart (prefix), header x-canary: 1): the path does not match
-    "#]],
+            other matches
+              HTTPRoute/shop/shop/0, match 0 (host shop.example, path /cart (prefix)): the path does not match
+              HTTPRoute/shop/shop/1, match 0 (host shop.example, path /cart (prefix), header x-canary: 1): the path does not match
+        "#]],
     );
 }
 

@@ -115,6 +115,7 @@ pub fn rule(path: &str, backends: Vec<BackendRef>) -> HttpRule {
         filters: Vec::new(),
         backends,
         timeouts: RuleTimeouts::default(),
+        retry: None,
         unsupported: Vec::new(),
     }
 }

@@ -1,6 +1,7 @@
 //! A backend that says what it was asked.
 
 use std::{
+    collections::BTreeMap,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Mutex, mpsc},
@@ -35,18 +36,19 @@ pub struct Backend {
 }
 
 impl Backend {
-    /// One that answers 200 and `name`; `x-status` of a request is its status, `/hold` is answered when it
+    /// One that answers 200 and `name`; `x-fail: STATUS COUNT` makes so many answers have this status, from the
+    /// first of its path on. `/hold` is answered when it
     /// may be.
     pub fn start(name: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, seen) = mpsc::channel();
         let gate = Arc::new(Mutex::new(()));
-        let held = Arc::clone(&gate);
+        let (held, failed) = (Arc::clone(&gate), Arc::new(Failed::default()));
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let (sender, held) = (sender.clone(), Arc::clone(&held));
-                thread::spawn(move || serve(name, &stream, &sender, &held));
+                let (sender, held, failed) = (sender.clone(), Arc::clone(&held), Arc::clone(&failed));
+                thread::spawn(move || serve(name, &stream, &sender, &held, &failed));
             }
         });
         Self { address, seen: Mutex::new(seen), gate }
@@ -68,11 +70,29 @@ impl Backend {
     }
 }
 
-fn serve(name: &str, stream: &TcpStream, sender: &mpsc::Sender<Seen>, gate: &Mutex<()>) {
+type Failed = Mutex<BTreeMap<String, u32>>;
+
+/// The status that a request is to be answered with.
+fn status(seen: &Seen, failed: &Failed) -> String {
+    let wanted = seen.values("x-fail").first().and_then(|text| text.split_once(' '));
+    let Some((status, count)) = wanted else { return "200".to_owned() };
+    let mut failed = failed.lock().unwrap();
+    let so_far = failed.entry(seen.target().to_owned()).or_default();
+    *so_far += 1;
+    if *so_far <= count.parse().unwrap() { status.to_owned() } else { "200".to_owned() }
+}
+
+fn serve(
+    name: &str,
+    stream: &TcpStream,
+    sender: &mpsc::Sender<Seen>,
+    gate: &Mutex<()>,
+    failed: &Failed,
+) {
     let mut reader = BufReader::new(stream);
     let mut writer = stream;
     while let Some(seen) = read(&mut reader) {
-        let status = seen.values("x-status").first().map_or("200", |v| v).to_owned();
+        let status = status(&seen, failed);
         let (hold, websocket) = (seen.target().starts_with("/hold"), !seen.values("upgrade").is_empty());
         let _ = sender.send(seen);
         if hold {

@@ -332,3 +332,93 @@ fn a_backend_that_comes_later_is_used() {
     instance.write("late.yaml", &service("default", "late", "", &[a.address]));
     eventually("200", || (get(address, "example.com", "/").status == 200).then_some(()));
 }
+
+#[test]
+fn http_retries() {
+    let retry = |path: &str, how: &str| {
+        format!("\n  - matches: [{{path: {{value: {path}}}}}]\n    retry: {how}\n{TO_A}")
+    };
+    let rules = [
+        retry("/codes", "{codes: [500, 503], attempts: 2}"),
+        retry("/backoff", "{codes: [503], attempts: 1, backoff: 50ms}"),
+        retry("/none", "{codes: [503], attempts: 0}"),
+    ];
+    let (_instance, address, a) = with_a(&[route("retry", "example.com", &rules.concat())]);
+    for (method, path, fail, status, attempts) in [
+        ("GET", "/codes/1", "500 2", 200, 3),
+        ("GET", "/codes/2", "503 3", 503, 3),
+        ("POST", "/codes/3", "503 1", 200, 2),
+        ("GET", "/codes/4", "502 1", 502, 1),
+        ("GET", "/backoff", "503 1", 200, 2),
+        ("GET", "/none", "503 1", 503, 1),
+    ] {
+        let start = std::time::Instant::now();
+        let fields = [&format!("x-fail: {fail}"), "content-length: 0"];
+        let answer = ask(address, &format!("{method} {path}"), "example.com", &fields).unwrap();
+        let seen = (0..attempts).filter(|_| a.next().target() == path).count();
+        assert_eq!((answer.status, seen, a.rest()), (status, attempts, 0), "{method} {path}");
+        let waited = start.elapsed() >= std::time::Duration::from_millis(50);
+        assert!(waited || path != "/backoff", "an attempt after {:?}", start.elapsed());
+    }
+}
+
+#[test]
+fn cross_origin_requests() {
+    let rules = format!(
+        "
+  - matches: [{{path: {{type: PathPrefix, value: /resource/foo}}}}]
+    filters:
+    - type: CORS
+      cors:
+        allowOrigins: [\"https://www.foo.com\", \"https://*.bar.com\"]
+        allowMethods: [GET, PUT]
+        allowHeaders: [x-header-1, X-Header-2]
+        exposeHeaders: [x-header-3]
+        allowCredentials: true
+        maxAge: 1728000
+{TO_A}
+  - matches: [{{path: {{value: /any}}}}]
+    filters: [{{type: CORS, cors: {{allowOrigins: [\"*\"], allowMethods: [\"*\"], allowHeaders: [\"*\"]}}}}]
+{TO_A}"
+    );
+    let (_instance, address, a) = with_a(&[route("cors", "example.com", &rules)]);
+    let preflight = |path: &str, origin: &str| {
+        let origin = format!("Origin: {origin}");
+        let fields = [
+            &*origin,
+            "Access-Control-Request-Method: PUT",
+            "Access-Control-Request-Headers: x-header-1",
+        ];
+        ask(address, &format!("OPTIONS {path}"), "example.com", &fields).unwrap()
+    };
+    let answer = preflight("/resource/foo", "https://a.b.bar.com");
+    assert!(matches!(answer.status, 200 | 204), "{answer:?}");
+    for (name, value) in [
+        ("access-control-allow-origin", "https://a.b.bar.com"),
+        ("access-control-allow-methods", "GET, PUT"),
+        ("access-control-allow-headers", "x-header-1, x-header-2"),
+        ("access-control-allow-credentials", "true"),
+        ("access-control-max-age", "1728000"),
+    ] {
+        assert_eq!(answer.value(name), Some(value), "{name}");
+    }
+    let answer = preflight("/any", "https://anyone.example");
+    assert_eq!(answer.value("access-control-allow-origin"), Some("https://anyone.example"));
+    assert_eq!(answer.value("access-control-allow-methods"), Some("PUT"));
+    assert_eq!(answer.value("access-control-allow-headers"), Some("x-header-1"));
+    assert_eq!(answer.value("access-control-max-age"), Some("5"));
+    assert_eq!(answer.value("access-control-allow-credentials"), None);
+    let answer = preflight("/resource/foo", "https://evil.example");
+    assert!(!answer.head.contains("access-control-allow-origin"), "{answer:?}");
+    assert_eq!(a.rest(), 0, "preflights are answered by the gateway");
+
+    let get = |origin: &str| {
+        ask(address, "GET /resource/foo", "example.com", &[&format!("Origin: {origin}")]).unwrap()
+    };
+    let answer = get("https://www.foo.com");
+    assert_eq!(answer.body, "a");
+    assert_eq!(answer.value("access-control-allow-origin"), Some("https://www.foo.com"));
+    assert_eq!(answer.value("access-control-expose-headers"), Some("x-header-3"));
+    let answer = get("http://www.foo.com");
+    assert_eq!((&*answer.body, answer.value("access-control-allow-origin")), ("a", None));
+}

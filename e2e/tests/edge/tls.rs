@@ -34,7 +34,7 @@ impl Certificate {
 }
 
 fn secret(namespace: &str, name: &str, pem: &str, key: &str) -> String {
-    let block = |text: &str| text.lines().map(|line| format!("    {line}\n")).collect::<String>();
+    let block = |text: &str| text.lines().flat_map(|line| ["    ", line, "\n"]).collect::<String>();
     format!(
         "---
 apiVersion: v1

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use isthmus_ir::{
-    Filter, Fraction, HeaderEdits, HostPattern, PathMatch, PathRewrite, Redirect, RouteMatch,
-    matcher::rewrite,
+    Cors, Filter, Fraction, HeaderEdits, HostPattern, PathMatch, PathRewrite, Redirect, RouteMatch,
+    cors::Origin, matcher::rewrite,
 };
 use isthmus_world::fact::HttpFilter;
 
@@ -28,6 +28,11 @@ const RESERVED: &[&str] = &[
 /// Whether a filter answers by itself.
 pub(super) fn is_redirect(filter: &HttpFilter) -> bool {
     matches!(filter, HttpFilter::Plain(Filter::Redirect(_)))
+}
+
+/// Whether a filter answers preflights.
+pub(super) fn is_cors(filter: &HttpFilter) -> bool {
+    matches!(filter, HttpFilter::Plain(Filter::Cors(_)))
 }
 
 /// Whether `filters` are valid for a rule with `matches`.
@@ -55,6 +60,7 @@ fn once(filter: &HttpFilter) -> Option<&'static str> {
         HttpFilter::Plain(Filter::ResponseHeaders(_)) => Some("ResponseHeaderModifier"),
         HttpFilter::Plain(Filter::Redirect(_)) => Some("RequestRedirect"),
         HttpFilter::Plain(Filter::Rewrite(_)) => Some("URLRewrite"),
+        HttpFilter::Plain(Filter::Cors(_)) => Some("CORS"),
         HttpFilter::Plain(Filter::Mirror { .. })
         | HttpFilter::Mirror { .. }
         | HttpFilter::Extension(_)
@@ -78,6 +84,7 @@ fn each(field: &str, filter: &HttpFilter, matches: &[RouteMatch]) -> Result<(), 
             hostname(&field, rewrite.hostname.as_deref())?;
             path(&field, rewrite.path.as_ref(), matches)
         }
+        HttpFilter::Plain(Filter::Cors(cors)) => self::cors(&format!("{field}.cors"), cors),
         HttpFilter::Plain(Filter::Mirror { fraction, .. }) | HttpFilter::Mirror { fraction, .. } => {
             share(&format!("{field}.requestMirror"), *fraction)
         }
@@ -148,6 +155,19 @@ fn path(field: &str, path: Option<&PathRewrite>, matches: &[RouteMatch]) -> Resu
         return Err(Invalid::value(format!("{field}.{why}")));
     }
     rewrite::check(path).map_err(|e| Invalid::value(format!("{field}: {e}")))
+}
+
+fn cors(field: &str, cors: &Cors) -> Result<(), Invalid> {
+    for origin in &cors.origins {
+        if let Err(why) = Origin::parse(origin) {
+            return Err(Invalid::value(format!("{field}.allowOrigins: {origin:?} {why}")));
+        }
+    }
+    let names = cors.headers.iter().chain(&cors.expose).chain(&cors.methods);
+    match names.filter(|name| name.as_str() != "*").find(|name| !lexical::token(name)) {
+        Some(name) => Err(Invalid::value(format!("{field}: {name:?} is no name"))),
+        None => Ok(()),
+    }
 }
 
 fn share(field: &str, fraction: Fraction) -> Result<(), Invalid> {

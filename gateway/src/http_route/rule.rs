@@ -1,7 +1,7 @@
 //! One rule: whether it is valid, and what the IR says of it.
 
 use isthmus_ir::{Backend, BackendTarget, RetryPolicy, Route, Timeouts};
-use isthmus_world::fact::{HttpFilter, HttpRoute, HttpRule, RuleTimeouts};
+use isthmus_world::fact::{HttpFilter, HttpRoute, HttpRule, RuleRetry, RuleTimeouts};
 
 use super::{backends::Resolver, filters, matches};
 use crate::attachment::RouteView;
@@ -45,6 +45,10 @@ pub(super) fn check(index: usize, rule: &HttpRule) -> Result<(), Invalid> {
         if backend.filters.iter().any(filters::is_redirect) {
             let message =
                 format!("{field}: a RequestRedirect filter belongs to the rule: move it there");
+            return Err(Invalid::value(message));
+        }
+        if backend.filters.iter().any(filters::is_cors) {
+            let message = format!("{field}: a CORS filter belongs to the rule: move it there");
             return Err(Invalid::value(message));
         }
         filters::check(&field, &backend.filters, &rule.matches)?;
@@ -101,7 +105,16 @@ pub(super) fn route(
             request: rule.timeouts.request,
             backend_request: rule.timeouts.backend_request,
         },
-        retry: RetryPolicy::default(),
+        retry: rule.retry.as_ref().map_or_else(RetryPolicy::default, retry),
+    }
+}
+
+fn retry(asked: &RuleRetry) -> RetryPolicy {
+    RetryPolicy {
+        attempts: asked.attempts,
+        statuses: asked.codes.clone(),
+        backoff: asked.backoff,
+        explicit: true,
     }
 }
 

@@ -3,13 +3,14 @@
 use std::fmt::Write;
 
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use isthmus_ir::{Redirect, matcher::rewrite};
 
 use super::{Client, decide};
 use crate::{
     clock,
-    http1::{Request, Version},
+    cors::Field,
+    http1::{Request, Version, append_field},
 };
 
 /// An answer without a backend.
@@ -17,7 +18,8 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     /// The body, as text; may be empty.
     pub(crate) body: &'static str,
-    pub(crate) location: Option<Vec<u8>>,
+    /// More fields: names in lower case, values that are checked.
+    pub(crate) fields: Vec<Field>,
     /// `x-isthmus-unreached: 1`: the caller's proxy may try elsewhere.
     pub(crate) unreached: bool,
 }
@@ -25,7 +27,7 @@ pub(crate) struct Answer {
 impl Answer {
     /// An error.
     pub(crate) fn error(status: u16, body: &'static str) -> Self {
-        Self { status, body, location: None, unreached: false }
+        Self { status, body, fields: Vec::new(), unreached: false }
     }
 
     /// The head of the answer and its body, in HTTP/1.1.
@@ -38,7 +40,9 @@ impl Answer {
         if length > 0 {
             head.push_str("content-type: text/plain; charset=utf-8\r\n");
         }
-        let _ = write!(head, "content-length: {length}\r\n");
+        if self.status != 204 {
+            let _ = write!(head, "content-length: {length}\r\n");
+        }
         if self.unreached {
             head.push_str("x-isthmus-unreached: 1\r\n");
         }
@@ -48,10 +52,8 @@ impl Answer {
             (true, Version::Http11) => {}
         }
         out.extend_from_slice(head.as_bytes());
-        if let Some(location) = &self.location {
-            out.extend_from_slice(b"location: ");
-            out.extend_from_slice(location);
-            out.extend_from_slice(b"\r\n");
+        for (name, value) in &self.fields {
+            append_field(name.as_bytes(), value, out);
         }
         out.extend_from_slice(b"\r\n");
         if length > 0 && !head_only {
@@ -75,9 +77,13 @@ impl Answer {
         if !body.is_empty() {
             fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         }
-        fields.insert(header::CONTENT_LENGTH, body.len().into());
-        if let Some(Ok(location)) = self.location.as_deref().map(HeaderValue::from_bytes) {
-            fields.insert(header::LOCATION, location);
+        if self.status != 204 {
+            fields.insert(header::CONTENT_LENGTH, body.len().into());
+        }
+        for (name, value) in &self.fields {
+            if let Ok(value) = HeaderValue::from_bytes(value) {
+                fields.insert(HeaderName::from_static(name), value);
+            }
         }
         (response, body.into())
     }
@@ -102,7 +108,10 @@ pub(crate) fn redirect(
     };
     let mut location = Vec::with_capacity(128);
     match rewrite::location(redirect, prefix, asked, &mut location) {
-        Ok(()) => Answer { location: Some(location), ..Answer::error(redirect.status, "") },
+        Ok(()) => {
+            let fields = vec![("location", location.into())];
+            Answer { fields, ..Answer::error(redirect.status, "") }
+        }
         Err(_) => Answer::error(400, "there is nothing to redirect to"),
     }
 }

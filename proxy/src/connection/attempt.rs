@@ -5,7 +5,8 @@
 //!   the gateway does not know, an answer by which a peer's gateway says that it could not get there, a
 //!   connection that the endpoint had closed before anything came to it;
 //! - idempotent methods (RFC 9110, section 9.2.2), what ended without an answer, ran into the limit of an
-//!   attempt, waited for a gateway that is silent, or was answered with a status that the rule names.
+//!   attempt, waited for a gateway that is silent, or was answered with a status that the rule names (with
+//!   one that the route's author named: all methods).
 //!
 //! Never: what the client ended, what ran into the limit of the whole request, and what was answered in
 //! part. The rule's number of attempts bounds the second kind, and so does the retry budget of the service,
@@ -16,7 +17,7 @@ use std::sync::Arc;
 
 use super::{exchange::Failure, watch::Expired};
 use crate::{
-    balance::{self, Endpoint, ServiceState, Tried},
+    balance::{self, Endpoint, Random, ServiceState, Tried},
     metrics::{ServiceCells, count_class},
     plan::{Backend, Plan},
     snapshot::Snapshot,
@@ -60,6 +61,8 @@ pub(crate) struct Attempts {
     /// Attempts that may still follow one that never reached a workload.
     unreached: u8,
     idempotent: bool,
+    /// Whether an endpoint may be tried again; then every attempt counts alike.
+    explicit: bool,
     /// How many were made after the first.
     pub(crate) retries: u32,
 }
@@ -80,7 +83,14 @@ pub(crate) enum Next {
 impl Attempts {
     pub(crate) fn new(plan: &Plan, idempotent: bool) -> Self {
         let unreached = if plan.retries > 0 { UNREACHED } else { 0 };
-        Self { tried: Tried::default(), left: plan.retries, unreached, idempotent, retries: 0 }
+        Self {
+            tried: Tried::default(),
+            left: plan.retries,
+            unreached,
+            idempotent,
+            explicit: plan.explicit,
+            retries: 0,
+        }
     }
 
     /// Chooses where the next attempt goes.
@@ -103,6 +113,10 @@ impl Attempts {
                     break;
                 }
             }
+        }
+        if matches!(result, Err(Missing::Down)) && self.explicit {
+            // Whoever asked for attempts wants them, also of a service with one endpoint.
+            self.tried = Tried::default();
         }
         if matches!(result, Err(Missing::Down)) {
             // All are known to be down; knowing that may be out of date.
@@ -155,7 +169,8 @@ impl Attempts {
             Kind::Unused => 502,
             Kind::Unreached(status) | Kind::Unknown(status) | Kind::Moved(status) => status,
         };
-        let left = if matches!(kind, Kind::Unreached(_)) { &mut self.unreached } else { &mut self.left };
+        let apart = matches!(kind, Kind::Unreached(_)) && !self.explicit;
+        let left = if apart { &mut self.unreached } else { &mut self.left };
         if *left == 0 || !rewound {
             return Next::GiveUp(status);
         }
@@ -169,9 +184,17 @@ impl Attempts {
         Next::Elsewhere(status)
     }
 
+    /// Milliseconds before the next attempt: `base`, twice as long each time, to ten times as long, and
+    /// up to a quarter more by chance.
+    pub(crate) fn pause(&self, base: u64, random: &Random) -> u64 {
+        let doubled = 1_u64 << self.retries.saturating_sub(1).min(4);
+        let wait = base.saturating_mul(doubled.min(10));
+        wait.saturating_add(random.below(wait / 4 + 1))
+    }
+
     /// Whether an answer may be thrown away for another attempt.
     pub(crate) fn may_retry(&self) -> bool {
-        self.idempotent && self.left > 0
+        (self.idempotent || self.explicit) && self.left > 0
     }
 
     /// Takes in an answer.
@@ -207,7 +230,7 @@ impl Kind {
         };
         match failed {
             Failed::Connect(_) | Failed::Unreached => Self::Unreached(503),
-            Failed::Status(status) => unknown(*status),
+            Failed::Status(status) => Self::Unknown(*status),
             Failed::Exchange { failure, reused, reached } => match failure {
                 Failure::Nothing(_) if *reused && (idempotent || !reached) => Self::Unused,
                 Failure::Nothing(_) if !reached => Self::Unreached(502),

@@ -194,6 +194,8 @@ impl<D: Downstream> Try<'_, '_, D> {
         self.down.set_raw(wire);
         let request = self.down.request();
         let method = request.method();
+        let cors = self.matched.plan.cors.as_ref();
+        let reader = cors.and_then(|cors| Some((cors, cors.reader(request)?)));
         let websocket = wire && request.is_websocket();
         let chunks = !wire && request.framing() == Framing::Chunked;
         if self.send_head(destination, up, edits, (websocket, chunks)).is_err() {
@@ -237,6 +239,9 @@ impl<D: Downstream> Try<'_, '_, D> {
         let (coding, persistence) = exchange.down.coding(&response, framing);
         exchange.edits.begin_response(response, coding, persistence);
         edit::response(self.context.client, plan, destination.backend, response, exchange.edits);
+        if let Some((cors, origin)) = &reader {
+            cors.admit(origin, response.fields(), exchange.edits);
+        }
         let same = matches!(coding, BodyCoding::Same | BodyCoding::Described);
         let raw = wire && same;
         let chunked = coding == BodyCoding::Chunked || (same && framing == Framing::Chunked);

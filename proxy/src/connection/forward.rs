@@ -1,6 +1,6 @@
 //! Serves one request: decides, sends it where it goes, and passes the answer back.
 
-use std::{rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc, task::Poll};
 
 use super::{
     Client,
@@ -8,12 +8,19 @@ use super::{
     attempt::{Attempts, Destination, Failed, Next, count},
     carry::Try,
     decide::{Matched, decide},
+    exchange::Failure,
     sides::Downstream,
     watch::Watch,
 };
 use crate::{
-    buffer::Buffer, metrics::count_class, mirror::Tee, plan::Action, snapshot::Held, thread::Thread,
-    timer::Timer, upstream::Upstream,
+    buffer::Buffer,
+    metrics::count_class,
+    mirror::Tee,
+    plan::{Action, Plan},
+    snapshot::Held,
+    thread::Thread,
+    timer::Timer,
+    upstream::Upstream,
 };
 
 /// What serving a request needs beside its two sides.
@@ -63,6 +70,9 @@ pub(crate) async fn serve<D: Downstream>(
     report.route = Some(matched.plan.slot);
     if context.thread.log.is_some() {
         report.route_name = Some(matched.plan.name.clone());
+    }
+    if let Some(fields) = matched.plan.cors.as_ref().and_then(|cors| cors.preflight(request)) {
+        return Served::Answer(Answer { fields, ..Answer::error(204, "") });
     }
     match &matched.plan.action {
         Action::Forward => forward(context, &snapshot, &matched, down, report).await,
@@ -126,6 +136,12 @@ async fn forward<D: Downstream>(
             Next::Elsewhere(status) => {
                 fresh = false;
                 before = Some((status, failed));
+                if let Some(failure) = pause(context, plan, &attempts, down, watch).await {
+                    return match failure {
+                        Failure::ClientGone => Served::Broken,
+                        _ => Served::Answer(Answer::error(504, why(504))),
+                    };
+                }
             }
             Next::Same => {
                 fresh = true;
@@ -135,6 +151,38 @@ async fn forward<D: Downstream>(
             Next::GiveUp(status) => return give_up(context, status, &failed),
         }
     }
+}
+
+/// Waits as the rule wants it before the next attempt; what ended the request meanwhile, if anything did.
+async fn pause<D: Downstream>(
+    context: &Context<'_>,
+    plan: &Plan,
+    attempts: &Attempts,
+    down: &mut D,
+    watch: &mut Watch,
+) -> Option<Failure> {
+    let timers = &context.thread.timers;
+    let wait = attempts.pause(plan.backoff?, &context.thread.random);
+    let mut timer = None;
+    watch.begin_attempt(None);
+    std::future::poll_fn(|cx| {
+        let timer = timer.get_or_insert_with(|| {
+            let timer = timers.register(cx.waker().clone());
+            timer.arm(timers.now().saturating_add(wait));
+            timer
+        });
+        if timer.passed() {
+            return Poll::Ready(None);
+        }
+        if down.is_body_done() && down.poll_gone(cx).is_ready() {
+            return Poll::Ready(Some(Failure::ClientGone));
+        }
+        match watch.poll(false) {
+            Some(expired) => Poll::Ready(Some(Failure::Expired(expired))),
+            None => Poll::Pending,
+        }
+    })
+    .await
 }
 
 fn give_up(context: &Context<'_>, status: u16, failed: &Failed) -> Served {

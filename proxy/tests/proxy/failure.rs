@@ -117,7 +117,7 @@ fn statuses_that_the_rule_names_are_tried_again() {
     let bad = Backend::with(|_, out| out.write_all(b"HTTP/1.1 503 x\r\ncontent-length: 0\r\n\r\n"));
     let good = Backend::named("good");
     let mut all = route("all", "/", &[("echo", 1)]);
-    all.retry = RetryPolicy { attempts: 2, statuses: vec![503] };
+    all.retry = RetryPolicy { attempts: 2, statuses: vec![503], ..RetryPolicy::default() };
     let mut resources = vec![listener(), resource(all)];
     resources.extend(service("echo", &[bad.address, good.address]));
     let running = Running::start(resources);
@@ -142,7 +142,7 @@ fn limits_of_time_are_kept() {
     whole.timeouts = Timeouts { request: Some(Duration::from_millis(100)), backend_request: None };
     let mut attempt = route("attempt", "/attempt", &[("slow", 1)]);
     attempt.timeouts = Timeouts { request: None, backend_request: Some(Duration::from_millis(100)) };
-    attempt.retry = RetryPolicy { attempts: 0, statuses: Vec::new() };
+    attempt.retry = RetryPolicy { attempts: 0, ..RetryPolicy::default() };
     // An endpoint that is alone is not tried again, and what it did is what the client hears.
     let mut alone = route("alone", "/alone", &[("slow", 1)]);
     alone.timeouts = attempt.timeouts;
@@ -226,7 +226,7 @@ fn priorities_are_used_in_order_and_draining_endpoints_last() {
 fn c13_a_service_that_fails_as_a_whole_is_not_sent_a_multiple() {
     let bad = Backend::with(|_, out| out.write_all(b"HTTP/1.1 503 x\r\ncontent-length: 0\r\n\r\n"));
     let mut all = route("all", "/", &[("echo", 1)]);
-    all.retry = RetryPolicy { attempts: 3, statuses: vec![503] };
+    all.retry = RetryPolicy { attempts: 3, statuses: vec![503], ..RetryPolicy::default() };
     let mut resources = vec![listener(), resource(all)];
     let never_out = HealthPolicy { consecutive_failures: u16::MAX, ..HealthPolicy::default() };
     let endpoints: Vec<_> = (0..3)

@@ -46,6 +46,8 @@ pub struct HttpRule {
     pub backends: Vec<BackendRef>,
     /// `timeouts`.
     pub timeouts: RuleTimeouts,
+    /// `retry`.
+    pub retry: Option<RuleRetry>,
     /// Fields that are set and that Isthmus does not implement: the route is not accepted with them.
     pub unsupported: Vec<String>,
 }
@@ -57,6 +59,17 @@ pub struct RuleTimeouts {
     pub request: Option<Duration>,
     /// `backendRequest`.
     pub backend_request: Option<Duration>,
+}
+
+/// `retry` of a rule.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RuleRetry {
+    /// `codes`.
+    pub codes: Vec<u16>,
+    /// `attempts`; the default is 1.
+    pub attempts: u8,
+    /// `backoff`; zero is kept as none.
+    pub backoff: Option<Duration>,
 }
 
 /// A reference to an object, with defaults filled in.

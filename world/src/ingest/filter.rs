@@ -1,14 +1,14 @@
 //! Filters of HTTPRoute, of rules and of backends alike.
 
 use gateway_api::experimental::httproutes::{
-    HttpRouteRulesFilters, HttpRouteRulesFiltersRequestHeaderModifier,
+    HttpRouteRulesFilters, HttpRouteRulesFiltersCors, HttpRouteRulesFiltersRequestHeaderModifier,
     HttpRouteRulesFiltersRequestMirror, HttpRouteRulesFiltersRequestRedirect,
     HttpRouteRulesFiltersRequestRedirectPath, HttpRouteRulesFiltersRequestRedirectPathType,
     HttpRouteRulesFiltersRequestRedirectScheme, HttpRouteRulesFiltersResponseHeaderModifier,
     HttpRouteRulesFiltersType, HttpRouteRulesFiltersUrlRewrite, HttpRouteRulesFiltersUrlRewritePath,
     HttpRouteRulesFiltersUrlRewritePathType,
 };
-use isthmus_ir::{Filter, Fraction, HeaderEdits, PathRewrite, Redirect, Rewrite};
+use isthmus_ir::{Cors, Filter, Fraction, HeaderEdits, PathRewrite, Redirect, Rewrite};
 
 use super::{
     decode::{Fault, Path, optional_port},
@@ -56,7 +56,7 @@ fn filter(written: HttpRouteRulesFilters, path: &Path) -> Result<HttpFilter, Fau
             let kind = GroupKind { group: reference.group, kind: reference.kind };
             HttpFilter::Extension(ObjectReference { kind, namespace: None, name: reference.name })
         }
-        Type::Cors => HttpFilter::Unsupported("CORS".to_owned()),
+        Type::Cors => plain(written.cors.map(|one| Filter::Cors(cors(one))), path, "cors")?,
         Type::ExternalAuth => HttpFilter::Unsupported("ExternalAuth".to_owned()),
     })
 }
@@ -104,6 +104,20 @@ fn distinct(fields: impl Iterator<Item = (String, String)>) -> Vec<(String, Stri
         }
     }
     kept
+}
+
+fn cors(written: HttpRouteRulesFiltersCors) -> Cors {
+    let lower = |names: Option<Vec<String>>| {
+        names.into_iter().flatten().map(|name| name.to_ascii_lowercase()).collect()
+    };
+    Cors {
+        origins: written.allow_origins.unwrap_or_default(),
+        credentials: written.allow_credentials.unwrap_or(false),
+        methods: written.allow_methods.unwrap_or_default(),
+        headers: lower(written.allow_headers),
+        expose: lower(written.expose_headers),
+        max_age: written.max_age.and_then(|age| u32::try_from(age).ok()).unwrap_or(5),
+    }
 }
 
 fn redirect(written: HttpRouteRulesFiltersRequestRedirect, path: &Path) -> Result<Redirect, Fault> {

@@ -6,8 +6,8 @@ use gateway_api::experimental::httproutes::{
     HttpRouteParentRefs, HttpRouteRules, HttpRouteRulesBackendRefs, HttpRouteRulesFilters,
     HttpRouteRulesMatches, HttpRouteRulesMatchesHeaders, HttpRouteRulesMatchesHeadersType,
     HttpRouteRulesMatchesMethod, HttpRouteRulesMatchesPath, HttpRouteRulesMatchesPathType,
-    HttpRouteRulesMatchesQueryParams, HttpRouteRulesMatchesQueryParamsType, HttpRouteRulesTimeouts,
-    HttpRouteSpec,
+    HttpRouteRulesMatchesQueryParams, HttpRouteRulesMatchesQueryParamsType, HttpRouteRulesRetry,
+    HttpRouteRulesTimeouts, HttpRouteSpec,
 };
 use isthmus_ir::{HeaderMatch, PathMatch, QueryMatch, RouteMatch, ValueMatch};
 use serde_json::Value;
@@ -17,7 +17,10 @@ use super::{
     filter,
 };
 use crate::{
-    fact::{BackendRef, GroupKind, HttpRoute, HttpRule, Meta, ObjectReference, ParentRef, RuleTimeouts},
+    fact::{
+        BackendRef, GroupKind, HttpRoute, HttpRule, Meta, ObjectReference, ParentRef, RuleRetry,
+        RuleTimeouts,
+    },
     kind::Kind,
 };
 
@@ -76,12 +79,13 @@ fn rule(written: HttpRouteRules, path: &Path) -> Result<HttpRule, Fault> {
         filters: filter::filters(written.filters.unwrap_or_default(), path)?,
         backends,
         timeouts: rule_timeouts(&timeouts, &path.field("timeouts"))?,
+        retry: written.retry.map(|one| retry(one, &path.field("retry"))).transpose()?,
         unsupported,
     })
 }
 
 fn unsupported(rule: &HttpRouteRules) -> Vec<String> {
-    [("retry", rule.retry.is_some()), ("sessionPersistence", rule.session_persistence.is_some())]
+    [("sessionPersistence", rule.session_persistence.is_some())]
         .into_iter()
         .filter(|(_, set)| *set)
         .map(|(field, _)| field.to_owned())
@@ -156,6 +160,22 @@ fn rule_timeouts(written: &HttpRouteRulesTimeouts, path: &Path) -> Result<RuleTi
     Ok(RuleTimeouts {
         request: limit(written.request.as_deref(), &path.field("request"))?,
         backend_request: limit(written.backend_request.as_deref(), &path.field("backendRequest"))?,
+    })
+}
+
+/// More attempts than a byte holds are that many.
+fn retry(written: HttpRouteRulesRetry, path: &Path) -> Result<RuleRetry, Fault> {
+    let code = |code: i64| {
+        let known = u16::try_from(code).ok().filter(|code| (400..600).contains(code));
+        known.ok_or_else(|| path.field("codes").fault(format!("{code} is not between 400 and 599")))
+    };
+    let codes = written.codes.unwrap_or_default().into_iter().map(code);
+    let attempts = written.attempts.unwrap_or(1);
+    let negative = |_| path.field("attempts").fault(format!("{attempts} is less than 0"));
+    Ok(RuleRetry {
+        codes: codes.collect::<Result<_, _>>()?,
+        attempts: u8::try_from(attempts.min(255)).map_err(negative)?,
+        backoff: limit(written.backoff.as_deref(), &path.field("backoff"))?,
     })
 }
 

@@ -1,7 +1,7 @@
 //! [`Filter`] and [`Backend`] on the wire.
 
 use isthmus_ir::{
-    Backend, BackendTarget, Filter, Fraction, HeaderEdits, PathRewrite, Redirect, Rewrite,
+    Backend, BackendTarget, Cors, Filter, Fraction, HeaderEdits, PathRewrite, Redirect, Rewrite,
 };
 
 use super::{
@@ -19,6 +19,7 @@ pub(super) fn encode(filter: &Filter) -> proxy::Filter {
             hostname: hostname.clone(),
             path: path.as_ref().map(write_path),
         }),
+        Filter::Cors(cors) => filter::Filter::Cors(write_cors(cors)),
         Filter::Mirror { target, fraction: Fraction { numerator, denominator } } => {
             filter::Filter::Mirror(proxy::Mirror {
                 target: Some(write_target(target)),
@@ -50,6 +51,18 @@ fn write_redirect(redirect: &Redirect) -> proxy::Redirect {
         path: path.as_ref().map(write_path),
         port: port.map(u32::from),
         status: u32::from(*status),
+    }
+}
+
+fn write_cors(cors: &Cors) -> proxy::Cors {
+    let Cors { origins, credentials, methods, headers, expose, max_age } = cors;
+    proxy::Cors {
+        origins: origins.clone(),
+        credentials: *credentials,
+        methods: methods.clone(),
+        headers: headers.clone(),
+        expose: expose.clone(),
+        max_age: *max_age,
     }
 }
 
@@ -86,6 +99,14 @@ pub(super) fn decode(filter: proxy::Filter) -> Result<Filter, Refusal> {
         filter::Filter::Rewrite(proxy::Rewrite { hostname, path }) => {
             Filter::Rewrite(Rewrite { hostname, path: path.map(path_rewrite).transpose()? })
         }
+        filter::Filter::Cors(proxy::Cors {
+            origins,
+            credentials,
+            methods,
+            headers,
+            expose,
+            max_age,
+        }) => Filter::Cors(Cors { origins, credentials, methods, headers, expose, max_age }),
         filter::Filter::Mirror(proxy::Mirror { target, numerator, denominator }) => {
             check(denominator > 0 && numerator <= denominator, "fraction", "it is no share")?;
             let fraction = Fraction { numerator, denominator };

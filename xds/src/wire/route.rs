@@ -27,7 +27,7 @@ pub(super) fn encode(route: &Route) -> proxy::Route {
         filters,
         backends,
         timeouts: Timeouts { request, backend_request },
-        retry: RetryPolicy { attempts, statuses },
+        retry: RetryPolicy { attempts, statuses, backoff, explicit },
     } = route;
     proxy::Route {
         kind: write_kind(*kind).into(),
@@ -46,6 +46,8 @@ pub(super) fn encode(route: &Route) -> proxy::Route {
         retry: Some(proxy::RetryPolicy {
             attempts: u32::from(*attempts),
             statuses: statuses.iter().copied().map(u32::from).collect(),
+            backoff: backoff.map(write_duration),
+            explicit: *explicit,
         }),
         requires: Vec::new(),
     }
@@ -165,5 +167,10 @@ fn timeouts(timeouts: proxy::Timeouts) -> Result<Timeouts, Refusal> {
 
 fn retry(retry: proxy::RetryPolicy) -> Result<RetryPolicy, Refusal> {
     let statuses = each(retry.statuses, |status| number("statuses", status))?;
-    Ok(RetryPolicy { attempts: number("attempts", retry.attempts)?, statuses })
+    Ok(RetryPolicy {
+        attempts: number("attempts", retry.attempts)?,
+        statuses,
+        backoff: retry.backoff.map(|span| duration("backoff", span)).transpose()?,
+        explicit: retry.explicit,
+    })
 }

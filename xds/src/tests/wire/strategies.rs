@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use isthmus_ir::{
-    Attachment, Backend, BackendProtocol, BackendTarget, Balancing, Certificate, Endpoint,
+    Attachment, Backend, BackendProtocol, BackendTarget, Balancing, Certificate, Cors, Endpoint,
     EndpointState, Endpoints, Filter, Fraction, Handle, HandleTarget, HeaderEdits, HeaderMatch,
     HealthPolicy, HostPattern, KeyFormat, Listener, Name, ObjectRef, PathMatch, PathRewrite, Peer,
     PrivateKey, Protocol, QueryMatch, Reach, Redacted, Redirect, Resource, RetryPolicy, Rewrite, Route,
@@ -115,10 +115,11 @@ fn route() -> impl Strategy<Value = Route> {
         vec(filter(), 0..3),
         vec(backend(), 0..3),
         (option::of(any::<Duration>()), option::of(any::<Duration>())),
-        (any::<u8>(), vec(any::<u16>(), 0..3)),
+        (any::<u8>(), vec(any::<u16>(), 0..3), option::of(any::<Duration>()), any::<bool>()),
     );
     (identity, body).prop_map(|((name, route, rule, rule_name, created), body)| {
-        let (attachments, matches, filters, backends, timeouts, (attempts, statuses)) = body;
+        let (attachments, matches, filters, backends, timeouts, retry) = body;
+        let (attempts, statuses, backoff, explicit) = retry;
         let (request, backend_request) = timeouts;
         Route {
             name,
@@ -131,7 +132,7 @@ fn route() -> impl Strategy<Value = Route> {
             filters,
             backends,
             timeouts: Timeouts { request, backend_request },
-            retry: RetryPolicy { attempts, statuses },
+            retry: RetryPolicy { attempts, statuses, backoff, explicit },
         }
     })
 }
@@ -180,8 +181,23 @@ fn filter() -> impl Strategy<Value = Filter> {
         }),
         (option::of(text()), path())
             .prop_map(|(hostname, path)| Filter::Rewrite(Rewrite { hostname, path })),
+        cors().prop_map(Filter::Cors),
         (target(), fraction).prop_map(|(target, fraction)| Filter::Mirror { target, fraction }),
     ]
+}
+
+fn cors() -> impl Strategy<Value = Cors> {
+    let names = || vec(text(), 0..3);
+    (names(), any::<bool>(), names(), names(), names(), any::<u32>()).prop_map(
+        |(origins, credentials, methods, headers, expose, max_age)| Cors {
+            origins,
+            credentials,
+            methods,
+            headers,
+            expose,
+            max_age,
+        },
+    )
 }
 
 fn target() -> impl Strategy<Value = BackendTarget> {
