@@ -380,7 +380,7 @@ fn some_settings() -> impl Strategy<Value = Change> {
     (flags, ports).prop_map(|((east_west, clusterset, identity), ports)| {
         let mut made = settings();
         let address = [127, 0, 0, 1].into();
-        made.names = ports.map(|ports| NameSettings { address, ports });
+        made.names = ports.map(|ports| NameSettings { address, ports, reserved: [20_000].into() });
         if !east_west {
             made.east_west.clear();
         }

@@ -448,7 +448,7 @@ fn a_gateway_of_another_controller_is_nothing_to_us() {
 #[test]
 fn what_is_imported_is_reached_by_name_through_the_east_west_gateway() {
     let ports = 20_000..=20_999;
-    let names = Some(NameSettings { address: [127, 0, 0, 1].into(), ports });
+    let names = Some(NameSettings { address: [127, 0, 0, 1].into(), ports, reserved: [].into() });
     let settings = MeshSettings { names, east_west: Vec::new(), gateway_identity: None, ..settings() };
     let mut compiler = synced(settings);
     compiler.apply(Change::Peer(peer("west")));

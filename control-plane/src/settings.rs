@@ -111,8 +111,18 @@ impl Settings {
             federation: federation.filter(|_| self.east_west.is_some()),
             gateway_identity: self.east_west.and_then(|_| self.identity("east-west")),
             service_scope: self.service_scope,
-            names: self.dns.map(|dns| NameSettings { address: reachable(dns.ip()), ports: NAME_PORTS }),
+            names: self.dns.map(|dns| self.names(dns, federation)),
             loopback_endpoints: true,
+        }
+    }
+
+    fn names(&self, dns: SocketAddr, federation: Option<SocketAddr>) -> NameSettings {
+        let own = [Some(dns), self.east_west, federation];
+        let own = own.iter().flatten().chain(&self.advertise).map(SocketAddr::port);
+        NameSettings {
+            address: reachable(dns.ip()),
+            ports: NAME_PORTS,
+            reserved: own.filter(|port| NAME_PORTS.contains(port)).collect(),
         }
     }
 
@@ -209,7 +219,7 @@ mod tests {
     fn what_is_declared_counts() {
         let spec = json!({
             "cluster": {"id": "east", "trustDomain": "east.example", "locality": {"zone": "a"}},
-            "gateways": {"eastWest": {"address": "::1", "port": 1, "advertise": ["192.0.2.1:2"]}},
+            "gateways": {"eastWest": {"address": "::1", "port": 1, "advertise": ["192.0.2.1:25443"]}},
             "dns": {"port": 53},
             "defaults": {"serviceScope": "ClusterSet"},
             "proxy": {"threads": 2, "accessLog": true},
@@ -227,7 +237,7 @@ mod tests {
                     [::1]:1,
                 ),
                 advertise: [
-                    192.0.2.1:2,
+                    192.0.2.1:25443,
                 ],
                 dns: Some(
                     127.0.0.1:53,
@@ -262,6 +272,9 @@ mod tests {
                     NameSettings {
                         address: 127.0.0.1,
                         ports: 20000..=29999,
+                        reserved: {
+                            25443,
+                        },
                     },
                 ),
                 loopback_endpoints: true,

@@ -4,7 +4,7 @@
 //! Every name resolves to one address, and each port of an import has a port there for itself, which SRV
 //! records tell. It is derived, so that it is the same after a restart: each (import, port) asks for ports
 //! of the range in an order of its own, and the oldest import is asked first, so that a newer one never
-//! takes the port of an older one. Only what carries requests is listened for; the rest has no name.
+//! takes the port of an older one; ports that the cluster itself uses are asked of nobody. Only what carries requests is listened for; the rest has no name.
 //!
 //! What is listened on is clear text, for this machine or whoever is near: never where peers come in, since
 //! that would open to strangers what is exported to us alone (case H7).
@@ -81,7 +81,7 @@ pub fn names<'a>(
         .filter(|(_, _, port)| carries_requests(port))
         .collect();
     claims.sort_by_key(|(created, object, port)| (*created, *object, port.port));
-    let mut taken = BTreeSet::new();
+    let mut taken = settings.reserved.clone();
     let mut given: BTreeMap<&ObjectRef, BTreeMap<u16, (&ServicePort, u16)>> = BTreeMap::new();
     let mut names = Names::default();
     for (_, object, port) in claims {

@@ -24,7 +24,17 @@ fn import(name: &str, created: i64, ports: &[u16]) -> (ObjectRef, i64, Vec<Servi
 }
 
 fn named(cluster: &str, ports: std::ops::RangeInclusive<u16>, imports: &Imports) -> Names {
-    let settings = NameSettings { address: [127, 0, 0, 1].into(), ports };
+    named_but(cluster, ports, &[], imports)
+}
+
+fn named_but(
+    cluster: &str,
+    ports: std::ops::RangeInclusive<u16>,
+    reserved: &[u16],
+    imports: &Imports,
+) -> Names {
+    let reserved = reserved.iter().copied().collect();
+    let settings = NameSettings { address: [127, 0, 0, 1].into(), ports, reserved };
     let imports =
         imports.iter().map(|(object, created, ports)| Named { object, created: *created, ports });
     names(&settings, cluster, imports)
@@ -114,6 +124,16 @@ fn ports_are_the_same_after_a_restart_and_others_in_another_cluster() {
     "#]]
     .assert_debug_eq(&east);
     assert_ne!(east, given(&named("west", RANGE, &imports)));
+}
+
+#[test]
+fn ports_that_the_cluster_uses_are_not_given_out() {
+    let imports = vec![import("cart", 1, &[80])];
+    let wanted = named("east", RANGE, &imports).listeners[0].port;
+    let given = named_but("east", RANGE, &[wanted, wanted + 1], &imports).listeners[0].port;
+    assert_eq!(given, wanted + 2);
+    let none = named_but("east", 20_000..=20_001, &[20_000, 20_001], &imports);
+    assert_eq!(none.left_out.len(), 1);
 }
 
 #[test]

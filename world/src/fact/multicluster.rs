@@ -50,6 +50,8 @@ pub struct NameSettings {
     pub address: IpAddr,
     /// The ports that are given out, one to each port of a ServiceImport.
     pub ports: RangeInclusive<u16>,
+    /// Those that are not, as this cluster has another use for them.
+    pub reserved: BTreeSet<u16>,
 }
 
 /// What a backendRef to a Service spans (GEP-1748).
