@@ -18,6 +18,8 @@ use hickory_resolver::{
     proto::rr::{RData, RecordType},
 };
 
+use isthmus_e2e::programs;
+
 const PATIENCE: Duration = Duration::from_secs(30);
 const SERVICE: &str = "cart.shop.svc.clusterset.local.";
 
@@ -83,10 +85,7 @@ impl Drop for Running {
 }
 
 fn command(directory: &Path) -> Command {
-    let exe = std::env::current_exe().unwrap();
-    let programs = exe.ancestors().find(|dir| dir.join("isthmus").is_file());
-    let programs = programs.expect("build the programs first, as `make test` does");
-    let mut command = Command::new(programs.join("isthmus"));
+    let mut command = Command::new(programs().join("isthmus"));
     command.arg("run").arg("-f").arg(directory.join("mesh.yaml"));
     command.arg("--state-dir").arg(directory.join("state")).stdin(Stdio::null());
     command
