@@ -13,6 +13,7 @@
 mod backend;
 mod client;
 mod conditions;
+mod http2;
 mod instance;
 mod lifecycle;
 mod routing;

@@ -15,20 +15,20 @@ use super::{
 };
 
 /// A certificate and its key.
-struct Certificate {
+pub struct Certificate {
     der: CertificateDer<'static>,
     pem: String,
     key: String,
 }
 
 impl Certificate {
-    fn of(name: &str) -> Self {
+    pub fn of(name: &str) -> Self {
         let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
         let key = made.signing_key.serialize_pem();
         Self { der: made.cert.der().clone(), pem: made.cert.pem(), key }
     }
 
-    fn secret(&self, namespace: &str, name: &str) -> String {
+    pub fn secret(&self, namespace: &str, name: &str) -> String {
         secret(namespace, name, &self.pem, &self.key)
     }
 }
@@ -50,10 +50,10 @@ stringData:
     )
 }
 
-struct Client(Arc<ClientConfig>);
+pub struct Client(pub Arc<ClientConfig>);
 
 impl Client {
-    fn trusting(certificates: &[&Certificate]) -> Self {
+    pub fn trusting(certificates: &[&Certificate]) -> Self {
         let mut roots = RootCertStore::empty();
         for certificate in certificates {
             roots.add(certificate.der.clone()).unwrap();
@@ -61,6 +61,13 @@ impl Client {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         Self(Arc::new(config.unwrap().with_root_certificates(roots).with_no_client_auth()))
+    }
+
+    /// The same, which offers a protocol by ALPN.
+    pub fn speaking(self, protocol: &str) -> Self {
+        let mut config = ClientConfig::clone(&self.0);
+        config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+        Self(Arc::new(config))
     }
 
     /// `GET /` of `host` on a connection for the server name `name`; fails when the certificate is not one
@@ -78,7 +85,8 @@ impl Client {
     }
 }
 
-fn listener(name: &str, port: u16, hostname: &str, secrets: &str) -> String {
+/// An HTTPS listener of a Gateway.
+pub fn listener(name: &str, port: u16, hostname: &str, secrets: &str) -> String {
     let hostname =
         if hostname.is_empty() { String::new() } else { format!(", hostname: \"{hostname}\"") };
     format!(

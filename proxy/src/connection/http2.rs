@@ -271,10 +271,8 @@ async fn serve_stream(
             report.status = own.status;
             let head_only = down.request().method() == Method::Head;
             answer(&mut down.respond, &own, head_only);
-            if !down.body.is_read() {
-                // The client need not send what nobody reads (RFC 9113, section 8.1).
-                down.respond.send_reset(Reason::NO_ERROR);
-            }
+            // A client that still sends is told to stop (RFC 9113, section 8.1) when the stream is dropped, and
+            // not by a reset of ours, which would take the answer back that is still queued.
         }
         Served::Broken | Served::Tunnel(_) => match &mut down.send {
             Some(send) => send.send_reset(Reason::INTERNAL_ERROR),

@@ -73,11 +73,6 @@ impl Incoming {
         self.ended && self.current.is_empty()
     }
 
-    /// Whether all has come.
-    pub(crate) fn is_read(&self) -> bool {
-        self.ended
-    }
-
     pub(crate) fn trailers(&self) -> Option<FieldsView<'_>> {
         self.trailers.as_ref().map(Trailers::view)
     }
