@@ -135,12 +135,7 @@ pub fn signal(name: &str, pid: u32) {
 }
 
 fn program() -> PathBuf {
-    let exe = std::env::current_exe().unwrap();
-    let directory = exe.ancestors().find(|dir| dir.join("isthmus-proxy").is_file());
-    let directory = directory.unwrap_or_else(|| {
-        panic!("no `isthmus` beside {}: build the programs first, as `make test` does", exe.display())
-    });
-    directory.join("isthmus")
+    isthmus_e2e::programs().join("isthmus")
 }
 
 /// What `look` finds, as soon as it finds something.
