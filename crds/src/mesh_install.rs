@@ -61,8 +61,9 @@ pub struct Cluster {
     #[serde(default = "default_id")]
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub id: String,
-    /// The network that its workloads share: endpoints of clusters in one network reach each other
-    /// directly. The default is the cluster's id, that is a network of its own.
+    /// The network that its workloads share, as peers are told. Requests between clusters go through
+    /// east-west gateways in any network so far. The default is the cluster's id, that is a network of
+    /// its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub network: Option<String>,
