@@ -121,6 +121,12 @@ pub enum InstanceError {
     /// A socket cannot be bound.
     #[error("cannot listen on {0}")]
     Listen(String, #[source] io::Error),
+    /// The east-west gateway's port is taken at the start.
+    #[error(
+        "the east-west gateway cannot listen on {0}: free the port, or choose another in \
+         spec.gateways.eastWest of the MeshInstall"
+    )]
+    EastWest(String),
     /// The system has no randomness.
     #[error("the system has no randomness: {0}")]
     Random(getrandom::Error),
@@ -144,8 +150,7 @@ pub async fn run(
     let settings = settings(&first)?;
     claim(&state, &options.state_dir, &settings)?;
     let instance = Instance::assemble(&state, program, settings).await?;
-    instance.run(source, first, observer, shutdown, hurry).await;
-    Ok(())
+    instance.run(source, first, observer, shutdown, hurry).await
 }
 
 /// What is put together before anything runs.
@@ -223,8 +228,9 @@ impl Instance {
         observer: impl Observer,
         shutdown: impl Future<Output = ()>,
         hurry: impl Future<Output = ()>,
-    ) {
+    ) -> Result<(), InstanceError> {
         let ready = self.core.ready();
+        let closed = closed_at_start(self.core.closed(), ready.clone());
         let (inputs, queue) = mpsc::channel(QUEUE);
         let (tell, observations) = mpsc::channel(QUEUE);
         let proxies =
@@ -242,10 +248,11 @@ impl Instance {
         ));
         let names = tokio::spawn(self.names.run());
         let core = tokio::spawn(self.core.run(known, queue));
-        tokio::select! {
-            () = follow(source, observer, ready, inputs) => {}
-            () = shutdown => {}
-        }
+        let outcome = tokio::select! {
+            () = follow(source, observer, ready, inputs) => Ok(()),
+            () = shutdown => Ok(()),
+            why = closed => Err(InstanceError::EastWest(why)),
+        };
         tracing::info!("draining");
         // The core ends when nobody is left who could tell it anything.
         reports.abort();
@@ -260,6 +267,26 @@ impl Instance {
         proxies.abort();
         door.abort();
         let _ = std::fs::remove_file(self.state.path(XDS));
+        outcome
+    }
+}
+
+/// Why the east-west gateway cannot listen, when that is so before the instance is ready. Never ready when
+/// it is not: a port that is taken later is tried again.
+async fn closed_at_start(
+    mut closed: watch::Receiver<Option<String>>,
+    mut ready: watch::Receiver<Option<Readiness>>,
+) -> String {
+    let why = async { closed.wait_for(Option::is_some).await.ok().and_then(|why| why.clone()) };
+    let announced = async { drop(ready.wait_for(Option::is_some).await) };
+    let why = tokio::select! {
+        biased;
+        why = why => why,
+        () = announced => None,
+    };
+    match why {
+        Some(why) => why,
+        None => std::future::pending().await,
     }
 }
 

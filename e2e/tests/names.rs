@@ -140,6 +140,24 @@ fn ask(address: SocketAddr) -> String {
     }
 }
 
+#[test]
+fn an_instance_whose_own_port_is_taken_does_not_start() {
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let directory = tempfile::tempdir().unwrap();
+    let manifest = format!(
+        "apiVersion: isthmus.dev/v1alpha1\nkind: MeshInstall\nmetadata: {{name: mesh}}\n\
+         spec: {{gateways: {{eastWest: {{port: {port}}}}}, dns: {{port: {}}}}}\n",
+        free()
+    );
+    std::fs::write(directory.path().join("mesh.yaml"), manifest).unwrap();
+    let output = command(directory.path()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), &b""[..]), "{said}");
+    let error = said.lines().find(|line| line.starts_with("error: ")).unwrap();
+    assert!(error.contains(&format!("127.0.0.1:{port}")) && error.contains("spec.gateways.eastWest"));
+}
+
 #[tokio::test]
 async fn h12_a_name_leads_to_a_service_over_udp_and_tcp() {
     let directory = tempfile::tempdir().unwrap();

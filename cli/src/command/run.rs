@@ -44,7 +44,9 @@ impl Run {
 impl From<InstanceError> for Failure {
     fn from(error: InstanceError) -> Self {
         match error {
-            InstanceError::Install(_) | InstanceError::AnotherCluster { .. } => Self::invalid(&error),
+            InstanceError::Install(_)
+            | InstanceError::AnotherCluster { .. }
+            | InstanceError::EastWest(_) => Self::invalid(&error),
             error => Self::internal(&error),
         }
     }
