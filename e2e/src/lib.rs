@@ -1,6 +1,10 @@
 //! End-to-end tests; everything of interest is in `tests/`. Here is what several of them need.
 
-use std::path::PathBuf;
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::atomic::{AtomicU16, Ordering},
+};
 
 /// Where `isthmus` and `isthmus-proxy` are: above this test's own program.
 ///
@@ -14,4 +18,19 @@ pub fn programs() -> PathBuf {
         panic!("no `isthmus` beside {}: build the programs first, as `make test` does", exe.display())
     };
     directory.to_owned()
+}
+
+/// An address that is free: a loopback address of this process alone, so that no other test, and no
+/// outgoing connection, takes its ports.
+pub fn free() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    let ip = IpAddr::V4(Ipv4Addr::new(127, 77, high, low.clamp(1, 254)));
+    loop {
+        let port = 20_000 + NEXT.fetch_add(1, Ordering::Relaxed);
+        let address = SocketAddr::new(ip, port);
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
 }

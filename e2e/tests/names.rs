@@ -18,7 +18,7 @@ use hickory_resolver::{
     proto::rr::{RData, RecordType},
 };
 
-use isthmus_e2e::programs;
+use isthmus_e2e::{free, programs};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const SERVICE: &str = "cart.shop.svc.clusterset.local.";
@@ -40,18 +40,16 @@ fn backend() -> SocketAddr {
     address
 }
 
-/// A port that was free a moment ago, for UDP and TCP.
-fn free() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
-}
-
-fn manifests(dns: u16, backend: SocketAddr) -> String {
+fn manifests(dns: SocketAddr, backend: SocketAddr) -> String {
     format!(
         "
 apiVersion: isthmus.dev/v1alpha1
 kind: MeshInstall
 metadata: {{name: mesh}}
-spec: {{cluster: {{id: east}}, gateways: {{eastWest: {{port: {east_west}}}}}, dns: {{port: {dns}}}}}
+spec:
+  cluster: {{id: east}}
+  gateways: {{eastWest: {{address: {ip}, port: {east_west}}}}}
+  dns: {{address: {ip}, port: {dns}}}
 ---
 apiVersion: v1
 kind: Service
@@ -69,7 +67,9 @@ apiVersion: multicluster.x-k8s.io/v1beta1
 kind: ServiceExport
 metadata: {{name: cart, namespace: shop}}
 ",
-        east_west = free(),
+        ip = dns.ip(),
+        east_west = free().port(),
+        dns = dns.port(),
         port = backend.port()
     )
 }
@@ -101,9 +101,9 @@ fn run(directory: &Path) -> Running {
     running
 }
 
-fn resolver(port: u16, mut connection: ConnectionConfig) -> TokioResolver {
-    connection.port = port;
-    let server = NameServerConfig::new(Ipv4Addr::LOCALHOST.into(), true, vec![connection]);
+fn resolver(address: SocketAddr, mut connection: ConnectionConfig) -> TokioResolver {
+    connection.port = address.port();
+    let server = NameServerConfig::new(address.ip(), true, vec![connection]);
     let config = ResolverConfig::from_parts(None, vec![], vec![server]);
     let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
     let options: &mut ResolverOpts = builder.options_mut();
@@ -148,7 +148,7 @@ fn an_instance_whose_own_port_is_taken_does_not_start() {
     let manifest = format!(
         "apiVersion: isthmus.dev/v1alpha1\nkind: MeshInstall\nmetadata: {{name: mesh}}\n\
          spec: {{gateways: {{eastWest: {{port: {port}}}}}, dns: {{port: {}}}}}\n",
-        free()
+        free().port()
     );
     std::fs::write(directory.path().join("mesh.yaml"), manifest).unwrap();
     let output = command(directory.path()).output().unwrap();

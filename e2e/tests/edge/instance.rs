@@ -4,32 +4,17 @@ use std::{
     fmt::Write as _,
     fs,
     io::{BufRead as _, BufReader},
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::atomic::{AtomicU16, Ordering},
     time::{Duration, Instant},
 };
 
+pub use isthmus_e2e::free;
 use serde_json::Value;
 
 /// Nothing here takes longer than this on a machine that is busy with other tests.
 pub const PATIENCE: Duration = Duration::from_secs(20);
-
-/// An address that is free: a loopback address of this process alone, so that no other test, and no
-/// outgoing connection, takes its ports.
-pub fn free() -> SocketAddr {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let [high, low] = u16::try_from(std::process::id() & 0xffff).unwrap().to_be_bytes();
-    let ip = IpAddr::V4(Ipv4Addr::new(127, 77, high, low.clamp(1, 254)));
-    loop {
-        let port = 20_000 + NEXT.fetch_add(1, Ordering::Relaxed);
-        let address = SocketAddr::new(ip, port);
-        if TcpListener::bind(address).is_ok() {
-            return address;
-        }
-    }
-}
 
 /// A running instance; it is ended with the test, and its proxies with it.
 pub struct Instance {
