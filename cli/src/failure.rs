@@ -2,7 +2,10 @@
 
 use std::{error::Error, fmt, io, process::ExitCode};
 
-use isthmus_control_plane::socket::{ApiError, CallError};
+use isthmus_control_plane::{
+    causes::with_causes,
+    socket::{ApiError, CallError},
+};
 
 /// Why a command failed. `docs/reference.md` promises a code for each.
 #[derive(Debug)]
@@ -42,20 +45,6 @@ impl Failure {
     pub(crate) fn internal(error: &(dyn Error + 'static)) -> Self {
         Self::Internal(with_causes(error))
     }
-}
-
-/// An error in one line, with those of its causes that it does not quote itself.
-fn with_causes(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 impl fmt::Display for Failure {

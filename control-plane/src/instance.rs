@@ -121,7 +121,7 @@ pub enum InstanceError {
     /// A socket cannot be bound.
     #[error("cannot listen on {0}")]
     Listen(String, #[source] io::Error),
-    /// The east-west gateway's port is taken at the start.
+    /// The east-west gateway's port is taken: its address, and what the system says.
     #[error(
         "the east-west gateway cannot listen on {0}: free the port, or choose another in \
          spec.gateways.eastWest of the MeshInstall"

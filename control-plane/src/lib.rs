@@ -4,6 +4,7 @@
 #![cfg_attr(test, allow(clippy::needless_raw_string_hashes, reason = "expect-test writes them so"))]
 
 pub mod ca;
+pub mod causes;
 pub mod core;
 pub mod dns;
 pub mod federation;

@@ -10,7 +10,9 @@ use isthmus_east_west::invite::LIFE;
 use serde_json::Value;
 use tokio::sync::watch;
 
+use super::InstanceError;
 use crate::{
+    causes::with_causes,
     federation::{Federation, FederationError, PeerStatus},
     socket::{self, Api, ApiError, Invited, Joined, ObjectQuery, PeerInfo, ProxyInfo},
     store::{Selection, Store},
@@ -65,10 +67,7 @@ impl Api for Door {
 
     async fn invite(&self) -> Result<Invited, ApiError> {
         if let Some(why) = &*self.closed.borrow() {
-            return Err(ApiError::Invalid(format!(
-                "the east-west gateway cannot listen ({why}): free its port, or change \
-                 spec.gateways.eastWest of the MeshInstall"
-            )));
+            return Err(ApiError::Invalid(InstanceError::EastWest(why.clone()).to_string()));
         }
         let token = self.federation.invite().await.map_err(|error| refusal(&error))?;
         Ok(Invited { token: token.expose().clone(), seconds: LIFE })
@@ -106,12 +105,7 @@ fn peer(peer: PeerStatus) -> PeerInfo {
 }
 
 fn refusal(error: &FederationError) -> ApiError {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
+    let text = with_causes(error);
     match (error, error.exit_code()) {
         (FederationError::UnknownPeer(_), _) => ApiError::NotFound(text),
         (_, 1) => ApiError::Invalid(text),

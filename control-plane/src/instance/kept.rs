@@ -103,7 +103,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::{AUTHORITY, CLUSTER, HANDLES, InstanceError, authority, claim, handle_key};
-    use crate::{settings::Settings, state_dir::StateDir};
+    use crate::{causes::with_causes, settings::Settings, state_dir::StateDir};
 
     fn opened() -> (TempDir, StateDir) {
         let directory = tempfile::tempdir().unwrap();
@@ -118,13 +118,7 @@ mod tests {
 
     /// The error and its causes, without the path of the state directory.
     fn said(state: &StateDir, error: &InstanceError) -> String {
-        let mut text = error.to_string();
-        let mut cause = std::error::Error::source(error);
-        while let Some(error) = cause {
-            text = format!("{text}: {error}");
-            cause = error.source();
-        }
-        text.replace(&state.path("").display().to_string(), "STATE/")
+        with_causes(error).replace(&state.path("").display().to_string(), "STATE/")
     }
 
     #[test]
