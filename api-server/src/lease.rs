@@ -1,0 +1,221 @@
+//! Who may write: the holder of a Lease (`coordination.k8s.io/v1`).
+//!
+//! Taking and renewing are compare-and-swap by `resourceVersion`, and how old a renewal is, is measured on
+//! this process's own monotonic clock from when it was seen, so that nobody's wall clock counts. The holder
+//! stops believing in itself before anybody else may take over, and each write that it makes is fenced by
+//! the `resourceVersion` of what it read (case F5).
+
+use std::time::Duration;
+
+use k8s_openapi::{
+    api::coordination::v1::{Lease, LeaseSpec},
+    apimachinery::pkg::apis::meta::v1::MicroTime,
+    jiff::Timestamp,
+};
+use kube::{
+    Api, Client,
+    api::{ObjectMeta, PostParams},
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
+
+use crate::resource::code;
+
+/// How long a Lease holds after it was renewed.
+const LIFE: Duration = Duration::from_secs(15);
+/// The holder stops so long before that.
+const MARGIN: Duration = Duration::from_secs(5);
+/// Between two renewals.
+const RENEW: Duration = Duration::from_secs(4);
+/// Between two looks at another's Lease, and after a failure.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Whether this process may write. Cloning copies a pointer.
+#[derive(Clone, Debug)]
+pub struct Leadership(watch::Receiver<Option<Instant>>);
+
+impl Leadership {
+    /// Whether it may now. To be asked before each write.
+    pub fn holds(&self) -> bool {
+        self.0.borrow().is_some_and(|until| Instant::now() < until)
+    }
+
+    /// Waits until it may.
+    pub async fn gained(&mut self) {
+        let gained = |until: &Option<Instant>| until.is_some_and(|until| Instant::now() < until);
+        if self.0.wait_for(gained).await.is_err() {
+            // The elector is gone: never again.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Waits until it may not any more.
+    pub async fn lost(&mut self) {
+        loop {
+            let Some(until) = *self.0.borrow_and_update() else { return };
+            tokio::select! {
+                () = tokio::time::sleep_until(until) => {
+                    if !self.holds() {
+                        return;
+                    }
+                }
+                changed = self.0.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Takes and holds a Lease.
+pub struct Elector {
+    leases: Api<Lease>,
+    name: String,
+    holder: String,
+    until: watch::Sender<Option<Instant>>,
+    /// The newest foreign renewal, and when it was first seen.
+    seen: Option<(String, Instant)>,
+}
+
+impl Elector {
+    /// For the Lease `namespace/name`, in the name of `holder`, which is unique among those who may take it:
+    /// a pod's name.
+    pub fn new(client: Client, namespace: &str, name: &str, holder: &str) -> Self {
+        Self {
+            leases: Api::namespaced(client, namespace),
+            name: name.to_owned(),
+            holder: holder.to_owned(),
+            until: watch::Sender::new(None),
+            seen: None,
+        }
+    }
+
+    /// Tells whether this process may write.
+    pub fn leadership(&self) -> Leadership {
+        Leadership(self.until.subscribe())
+    }
+
+    /// Takes the Lease when it can be had and renews it, until `shutdown`; then gives it back.
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
+        let mut shutdown = std::pin::pin!(shutdown);
+        loop {
+            let wait = tokio::select! {
+                wait = self.turn() => wait,
+                () = &mut shutdown => break,
+            };
+            tokio::select! {
+                () = sleep(wait) => {}
+                () = &mut shutdown => break,
+            }
+        }
+        let held = self.until.send_replace(None).is_some();
+        if held && let Err(error) = self.give_back().await {
+            tracing::debug!(%error, "lease not given back");
+        }
+    }
+
+    /// One attempt; how long to wait for the next.
+    async fn turn(&mut self) -> Duration {
+        let started = Instant::now();
+        match self.attempt().await {
+            Ok(true) => {
+                let until = started + LIFE - MARGIN;
+                let before = self.until.send_replace(Some(until));
+                if before.is_none_or(|until| until < started) {
+                    tracing::info!(lease = self.name, holder = self.holder, "lease taken");
+                }
+                RENEW
+            }
+            Ok(false) => {
+                self.step_down("somebody else has it");
+                LOOK
+            }
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(lease = self.name, error, "lease cannot be renewed");
+                if self.until.borrow().is_some_and(|until| until < Instant::now()) {
+                    self.step_down("it was not renewed in time");
+                }
+                LOOK
+            }
+        }
+    }
+
+    fn step_down(&self, why: &str) {
+        if self.until.send_replace(None).is_some() {
+            tracing::warn!(lease = self.name, why, "lease lost");
+        }
+    }
+
+    /// Whether the Lease is ours now.
+    async fn attempt(&mut self) -> kube::Result<bool> {
+        let Some(mut lease) = self.leases.get_opt(&self.name).await? else {
+            let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
+            let lease = Lease { metadata, spec: Some(self.claim(None)) };
+            return taken(self.leases.create(&PostParams::default(), &lease).await);
+        };
+        if !self.may_take(&lease) {
+            return Ok(false);
+        }
+        lease.spec = Some(self.claim(lease.spec.take()));
+        // It carries the resourceVersion that was read: whoever comes second is refused.
+        taken(self.leases.replace(&self.name, &PostParams::default(), &lease).await)
+    }
+
+    /// Whether the Lease is ours, nobody's, or was not renewed for as long as it said.
+    fn may_take(&mut self, lease: &Lease) -> bool {
+        let spec = lease.spec.clone().unwrap_or_default();
+        let holder = spec.holder_identity.unwrap_or_default();
+        if holder.is_empty() || holder == self.holder {
+            self.seen = None;
+            return true;
+        }
+        let version = lease.metadata.resource_version.clone().unwrap_or_default();
+        let life = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+        let life = life.map_or(LIFE, Duration::from_secs);
+        match &self.seen {
+            Some((known, since)) if *known == version => since.elapsed() >= life,
+            _ => {
+                self.seen = Some((version, Instant::now()));
+                false
+            }
+        }
+    }
+
+    fn claim(&self, old: Option<LeaseSpec>) -> LeaseSpec {
+        let old = old.unwrap_or_default();
+        let now = Some(MicroTime(Timestamp::now()));
+        let same = old.holder_identity.as_deref() == Some(&self.holder);
+        LeaseSpec {
+            holder_identity: Some(self.holder.clone()),
+            lease_duration_seconds: i32::try_from(LIFE.as_secs()).ok(),
+            renew_time: now.clone(),
+            acquire_time: if same { old.acquire_time } else { now },
+            lease_transitions: Some(old.lease_transitions.unwrap_or(0) + i32::from(!same)),
+            ..old
+        }
+    }
+
+    async fn give_back(&self) -> kube::Result<()> {
+        let mut lease = self.leases.get(&self.name).await?;
+        let Some(spec) = lease.spec.as_mut() else { return Ok(()) };
+        if spec.holder_identity.as_deref() != Some(&self.holder) {
+            return Ok(());
+        }
+        spec.holder_identity = None;
+        taken(self.leases.replace(&self.name, &PostParams::default(), &lease).await).map(drop)
+    }
+}
+
+/// Whether a write went through; false when somebody was faster.
+fn taken(written: kube::Result<Lease>) -> kube::Result<bool> {
+    match written {
+        Ok(_) => Ok(true),
+        Err(error) if code(&error) == Some(409) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
