@@ -22,7 +22,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("gateway", &["ir", "world"]),
     ("east-west", &["ir", "world"]),
     ("compiler", &["ir", "world", "gateway", "east-west"]),
-    ("xds", &["ir"]),
+    ("xds", &["ir", "identity"]),
     (
         "control-plane",
         &["ir", "identity", "api-server", "crds", "world", "gateway", "east-west", "compiler", "xds"],

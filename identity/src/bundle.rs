@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use isthmus_ir::{SpiffeId, TrustBundle, TrustDomain};
-use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime, pem::PemObject as _};
 use webpki::{EndEntityCert, KeyUsage};
 
 use crate::{
@@ -21,6 +21,20 @@ pub struct InvalidRoot {
     /// Why not.
     #[source]
     pub source: webpki::Error,
+}
+
+/// Why roots in PEM cannot be used.
+#[derive(Clone, PartialEq, Debug, thiserror::Error)]
+pub enum InvalidRoots {
+    /// There is no certificate in it, perhaps not yet.
+    #[error("there is no certificate in it")]
+    Empty,
+    /// It is no PEM.
+    #[error("it is no PEM")]
+    Malformed,
+    /// One of them is no root.
+    #[error(transparent)]
+    Root(#[from] InvalidRoot),
 }
 
 /// The roots of one trust domain.
@@ -46,6 +60,20 @@ impl Anchors {
         let anchors = roots.into_iter().map(anchor).collect::<Result<_, _>>();
         let invalid = |source| InvalidRoot { trust_domain: trust_domain.clone(), source };
         Ok(Self { trust_domain: trust_domain.clone(), anchors: anchors.map_err(invalid)? })
+    }
+
+    /// The roots of `trust_domain` in PEM; whatever else is in it is passed over.
+    ///
+    /// # Errors
+    /// When there is no root in it, or one that cannot be used.
+    pub fn from_pem(trust_domain: &TrustDomain, pem: &[u8]) -> Result<Self, InvalidRoots> {
+        let roots: Vec<_> = CertificateDer::pem_slice_iter(pem)
+            .collect::<Result<_, _>>()
+            .map_err(|_| InvalidRoots::Malformed)?;
+        if roots.is_empty() {
+            return Err(InvalidRoots::Empty);
+        }
+        Ok(Self::new(trust_domain, roots)?)
     }
 
     /// The identity that `leaf` proves at `now`, which is of this trust domain.

@@ -9,9 +9,9 @@ mod svid;
 mod verifier;
 
 pub use self::{
-    bundle::{Anchors, Bundles, InvalidRoot},
+    bundle::{Anchors, Bundles, InvalidRoot, InvalidRoots},
     svid::{Untrusted, identity},
-    verifier::{Believe, Verifier},
+    verifier::{Believe, Only, Optional, Verifier},
 };
 pub use webpki::KeyUsage;
 

@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use isthmus_ir::SpiffeId;
 use rustls::{
     DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -11,7 +12,7 @@ use rustls::{
 };
 use webpki::KeyUsage;
 
-use crate::{Bundles, Untrusted, crypto_provider};
+use crate::{Anchors, Bundles, Untrusted, crypto_provider, identity};
 
 /// Says whether a chain is believed.
 pub trait Believe: fmt::Debug + Send + Sync + 'static {
@@ -27,6 +28,11 @@ pub trait Believe: fmt::Debug + Send + Sync + 'static {
         usage: KeyUsage,
         now: UnixTime,
     ) -> Result<(), Untrusted>;
+
+    /// Whether a caller must show a certificate at all.
+    fn requires_client(&self) -> bool {
+        true
+    }
 }
 
 /// Any SVID of a trust domain that is known; who it is has to be looked at after the handshake.
@@ -39,6 +45,65 @@ impl Believe for Arc<Bundles> {
         now: UnixTime,
     ) -> Result<(), Untrusted> {
         self.verify(leaf, intermediates, usage, now).map(drop)
+    }
+}
+
+/// Any SVID of one trust domain.
+impl Believe for Anchors {
+    fn believe(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        usage: KeyUsage,
+        now: UnixTime,
+    ) -> Result<(), Untrusted> {
+        self.verify(leaf, intermediates, usage, now).map(drop)
+    }
+}
+
+/// Exactly one identity, by the roots of its trust domain.
+#[derive(Clone, Debug)]
+pub struct Only {
+    /// Who may be at the other end.
+    pub id: SpiffeId,
+    /// The roots of its trust domain.
+    pub anchors: Anchors,
+}
+
+impl Believe for Only {
+    fn believe(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        usage: KeyUsage,
+        now: UnixTime,
+    ) -> Result<(), Untrusted> {
+        // Who it claims to be comes first: whoever reads the error wants to know that.
+        let claimed = identity(leaf)?;
+        if claimed != self.id {
+            return Err(Untrusted::Unexpected(claimed));
+        }
+        self.anchors.verify(leaf, intermediates, usage, now).map(drop)
+    }
+}
+
+/// Whom `B` believes, and callers that show nothing; who they are has to be proved otherwise.
+#[derive(Clone, Debug)]
+pub struct Optional<B>(pub B);
+
+impl<B: Believe> Believe for Optional<B> {
+    fn believe(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        usage: KeyUsage,
+        now: UnixTime,
+    ) -> Result<(), Untrusted> {
+        self.0.believe(leaf, intermediates, usage, now)
+    }
+
+    fn requires_client(&self) -> bool {
+        false
     }
 }
 
@@ -97,6 +162,10 @@ impl<B: Believe> ServerCertVerifier for Verifier<B> {
 }
 
 impl<B: Believe> ClientCertVerifier for Verifier<B> {
+    fn client_auth_mandatory(&self) -> bool {
+        self.0.requires_client()
+    }
+
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }

@@ -4,12 +4,12 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use isthmus_ir::{Redacted, TrustDomain};
+use isthmus_ir::TrustDomain;
 use tonic::{Request, Response, Status, async_trait};
 
 use crate::{
     channel::{self, ChannelError},
-    client::Connect,
+    client::{Connect, Proof, ProofError},
     proto::ca::{
         self as proto, certificate_authority_client::CertificateAuthorityClient,
         certificate_authority_server::CertificateAuthority,
@@ -77,6 +77,9 @@ pub enum IssueError {
     /// The control plane cannot be reached: try again.
     #[error("the control plane cannot be reached")]
     Unreachable(#[source] ChannelError),
+    /// There is nothing to prove ourselves with.
+    #[error(transparent)]
+    Proof(#[from] ProofError),
     /// It does not issue: try again later, and tell somebody.
     #[error("the control plane refuses to issue a certificate: {0}")]
     Refused(String),
@@ -85,19 +88,15 @@ pub enum IssueError {
     Invalid(&'static str),
 }
 
-/// Asks the control plane behind `connect` for a certificate. `token` is the proof of who asks.
+/// Asks the control plane behind `connect` for a certificate. `proof` says who asks.
 ///
 /// # Errors
-/// When it cannot be reached, refuses, or makes no sense.
-pub async fn request(
-    connect: &impl Connect,
-    token: &Redacted<String>,
-    csr: Bytes,
-) -> Result<Issued, IssueError> {
-    let channel = channel::open(connect).await.map_err(IssueError::Unreachable)?;
+/// When there is no proof, or the control plane cannot be reached, refuses, or makes no sense.
+pub async fn request(connect: &impl Connect, proof: &Proof, csr: Bytes) -> Result<Issued, IssueError> {
     let mut request = Request::new(proto::IssueRequest { csr });
     request.set_timeout(TIMEOUT);
-    channel::authorize(&mut request, token);
+    proof.put(&mut request).await?;
+    let channel = channel::open(connect).await.map_err(IssueError::Unreachable)?;
     let answer = CertificateAuthorityClient::new(channel).issue(request).await;
     let answer = answer.map_err(|status| IssueError::Refused(status.message().to_owned()))?;
     let proto::IssueResponse { chain, not_after, trust_domain, roots } = answer.into_inner();

@@ -8,7 +8,7 @@ mod backoff;
 use std::{convert::Infallible, future::Future, io, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use isthmus_ir::{Change, Key, Kind, Name, Redacted, Resource};
+use isthmus_ir::{Change, Key, Kind, Name, Resource};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::UnixStream,
@@ -31,7 +31,10 @@ use crate::{
 
 pub use self::backoff::Backoff;
 
-pub use crate::channel::ChannelError;
+pub use crate::{
+    channel::{ChannelError, with_causes},
+    proof::{Proof, ProofError},
+};
 
 /// How long the control plane may take to find out who we are.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -97,8 +100,8 @@ impl Connect for UnixSocket {
 /// Who connects, and for what.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The proof of who the proxy is.
-    pub token: Redacted<String>,
+    /// How the proxy proves who it is.
+    pub proof: Proof,
     /// The program and its version, for the control plane's logs.
     pub user_agent: String,
     /// What its role needs.
@@ -134,8 +137,10 @@ pub struct Client<C> {
 /// Why a stream ended.
 #[derive(Debug, thiserror::Error)]
 enum Broken {
-    #[error("{0}: {reason}", reason = causes(.0))]
+    #[error("{}", with_causes(.0))]
     Channel(#[from] ChannelError),
+    #[error("{}", with_causes(.0))]
+    Proof(#[from] ProofError),
     #[error("{}", .0.message())]
     Status(#[from] Status),
     #[error(transparent)]
@@ -171,17 +176,25 @@ impl<C: Connect> Client<C> {
 
     /// Keeps `apply` up to date, for ever.
     pub async fn run(mut self, apply: &mut impl Apply) -> Infallible {
+        let mut said = String::new();
         loop {
-            let Err(broken) = self.stream(apply).await;
-            tracing::warn!(reason = %broken, "stream to the control plane is down");
-            apply.link(Link::Down(broken.to_string()));
+            let mut up = false;
+            let Err(broken) = self.stream(apply, &mut up).await;
+            let reason = broken.to_string();
+            // It is tried again and again, and said once until it changes.
+            if up || reason != said {
+                tracing::warn!(reason, "stream to the control plane is down");
+            }
+            apply.link(Link::Down(reason.clone()));
+            said = reason;
             tokio::time::sleep(self.backoff.wait()).await;
         }
     }
 
-    /// One stream, to its end.
-    async fn stream(&mut self, apply: &mut impl Apply) -> Result<Infallible, Broken> {
+    /// One stream, to its end; it was `up` when it came to be.
+    async fn stream(&mut self, apply: &mut impl Apply, up: &mut bool) -> Result<Infallible, Broken> {
         let (sender, mut responses) = self.open().await?;
+        *up = true;
         tracing::info!("stream to the control plane is up");
         apply.link(Link::Up);
         loop {
@@ -211,7 +224,7 @@ impl<C: Connect> Client<C> {
             sender.send(request).map_err(|_| Broken::Ended)?;
         }
         let mut request = Request::new(UnboundedReceiverStream::new(requests));
-        channel::authorize(&mut request, &self.settings.token);
+        self.settings.proof.put(&mut request).await?;
         let mut client = AggregatedDiscoveryServiceClient::new(channel);
         let answer = timeout(ANSWER, client.delta_aggregated_resources(request)).await;
         let responses = answer.map_err(|_| Broken::TimedOut)??.into_inner();
@@ -251,10 +264,4 @@ impl<C: Connect> Client<C> {
 fn decode(kind: TypeIndex, name: &Name, value: &Bytes) -> Result<Resource, String> {
     let kind = wire::kind(kind).ok_or_else(|| "its type is unknown".to_owned())?;
     wire::decode(kind, name, value).map_err(|refusal| refusal.to_string())
-}
-
-/// The causes of an error, in one line.
-fn causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

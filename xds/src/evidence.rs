@@ -3,13 +3,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use isthmus_ir::{Name, Redacted};
+use isthmus_ir::Name;
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status, async_trait};
 
 use crate::{
     channel::{self, ChannelError},
-    client::Connect,
+    client::{Connect, Proof, ProofError},
     proto::proxy::{self as proto, evidence_client::EvidenceClient, evidence_server::Evidence},
     server::{Authenticate, Caller},
 };
@@ -56,18 +56,21 @@ pub enum ObserveError {
     /// It cannot be reached.
     #[error("the control plane cannot be reached")]
     Unreachable(#[source] ChannelError),
+    /// There is nothing to prove ourselves with.
+    #[error(transparent)]
+    Proof(#[from] ProofError),
     /// It does not listen to us.
     #[error("the control plane does not listen: {0}")]
     Refused(String),
 }
 
-/// Tells the control plane behind `connect`. `token` is the proof of who tells.
+/// Tells the control plane behind `connect`. `proof` says who tells.
 ///
 /// # Errors
 /// When it does not arrive. There is no use in trying again before there is something new.
 pub async fn observe(
     connect: &impl Connect,
-    token: &Redacted<String>,
+    proof: &Proof,
     observations: Vec<Observation>,
 ) -> Result<(), ObserveError> {
     let channel = channel::open(connect).await.map_err(ObserveError::Unreachable)?;
@@ -78,7 +81,7 @@ pub async fn observe(
     let observations = observations.into_iter().map(observation).collect();
     let mut request = Request::new(proto::Observations { observations });
     request.set_timeout(TIMEOUT);
-    channel::authorize(&mut request, token);
+    proof.put(&mut request).await?;
     let noted = EvidenceClient::new(channel).observe(request).await;
     noted.map(drop).map_err(|status| ObserveError::Refused(status.message().to_owned()))
 }

@@ -4,15 +4,10 @@
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use isthmus_identity::{Believe, Verifier, crypto_provider};
+use isthmus_identity::{Believe, crypto_provider};
 use isthmus_ir::SpiffeId;
-use rustls::{
-    ClientConfig, ServerConfig,
-    client::Resumption,
-    server::NoServerSessionStorage,
-    sign::{CertifiedKey, SingleCertAndKey},
-    version::TLS13,
-};
+use isthmus_xds::tls;
+use rustls::{ClientConfig, ServerConfig, sign::CertifiedKey};
 use rustls_pki_types::CertificateDer;
 use tokio::time::Instant;
 
@@ -22,8 +17,6 @@ use super::{
 };
 use crate::ca::{Authority, LEAF_LIFE};
 
-/// What control planes speak to each other inside TLS.
-const ALPN: &[u8] = b"h2";
 /// When a renewal that failed is tried again.
 const RETRY: Duration = Duration::from_mins(1);
 
@@ -90,27 +83,13 @@ fn credentials(
     let provider = crypto_provider();
     let key = provider.key_provider.load_private_key(identity.key)?;
     let key = Arc::new(CertifiedKey::new(chain, key));
-    let mut server = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&TLS13])?
-        .with_client_cert_verifier(Arc::new(Verifier(ControlPlane)))
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&key))));
-    server.alpn_protocols = vec![ALPN.to_vec()];
-    // Every stream proves itself by what is trusted at that time (case D10).
-    server.session_storage = Arc::new(NoServerSessionStorage {});
-    server.send_tls13_tickets = 0;
-    Ok(Credentials { key, server: Arc::new(server), leaf })
+    let server = tls::server_config(ControlPlane, Arc::clone(&key))?;
+    Ok(Credentials { key, server, leaf })
 }
 
 impl Credentials {
     /// For dialling whoever is believed.
     pub(super) fn client(&self, believe: impl Believe) -> Result<Arc<ClientConfig>, rustls::Error> {
-        let mut client = ClientConfig::builder_with_provider(crypto_provider())
-            .with_protocol_versions(&[&TLS13])?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Verifier(believe)))
-            .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&self.key))));
-        client.alpn_protocols = vec![ALPN.to_vec()];
-        client.resumption = Resumption::disabled();
-        Ok(Arc::new(client))
+        tls::client_config(believe, Some(Arc::clone(&self.key)))
     }
 }

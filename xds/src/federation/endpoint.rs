@@ -1,13 +1,7 @@
 //! Both ends of a connection between control planes: dialling, answering, joining. The connection comes
 //! authenticated; what this adds is that both sides say who they are, and mean each other.
 
-use std::{
-    future::Future,
-    io,
-    pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{future::Future, io, pin::Pin, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -17,10 +11,7 @@ use tokio::{
 use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
 use tonic::{
     Request, Response, Status, Streaming, async_trait,
-    transport::{
-        Channel,
-        server::{Connected, Server},
-    },
+    transport::server::{Connected, Server},
 };
 
 use super::{
@@ -29,7 +20,6 @@ use super::{
 };
 use crate::{
     channel,
-    client::Connect,
     proto::federation::{
         self as proto, Frame,
         federation_client::FederationClient,
@@ -100,7 +90,7 @@ async fn open(
     local: &Hello,
 ) -> Result<(Hello, Streaming<Frame>), Closed> {
     let _ = out.try_send(Ok(hello_frame(local)));
-    let channel = over(io).await.map_err(|e| Closed::Unreachable(e.to_string()))?;
+    let channel = channel::over(io).await.map_err(|e| Closed::Unreachable(e.to_string()))?;
     let answer = FederationClient::new(channel).stream(Request::new(requests)).await;
     let mut frames = answer.map_err(|status| broken(&status))?.into_inner();
     let hello = first_hello(&mut frames).await?;
@@ -278,7 +268,7 @@ pub async fn join(
     request: JoinRequest,
 ) -> Result<JoinResponse, JoinFailure> {
     let unreachable = |why: String| JoinFailure::Unreachable(why);
-    let channel = over(io).await.map_err(|e| unreachable(e.to_string()))?;
+    let channel = channel::over(io).await.map_err(|e| unreachable(e.to_string()))?;
     let mut client = FederationClient::new(channel);
     let answer = timeout(HELLO, client.join(Request::new(request.encode()))).await;
     let answer = answer.map_err(|_| unreachable("it does not answer".to_owned()))?;
@@ -287,30 +277,4 @@ pub async fn join(
         _ => unreachable(status.message().to_owned()),
     })?;
     JoinResponse::decode(answer.into_inner()).map_err(JoinFailure::Invalid)
-}
-
-/// HTTP/2 over a connection that is open.
-async fn over<IO>(io: IO) -> Result<Channel, channel::ChannelError>
-where
-    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    channel::open(&Once(Arc::new(Mutex::new(Some(io))))).await
-}
-
-/// A connection that is open already.
-struct Once<IO>(Arc<Mutex<Option<IO>>>);
-
-impl<IO> Clone for Once<IO> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static> Connect for Once<IO> {
-    type Io = IO;
-
-    async fn connect(&self) -> io::Result<IO> {
-        let io = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        io.ok_or_else(|| io::ErrorKind::NotConnected.into())
-    }
 }

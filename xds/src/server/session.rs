@@ -15,7 +15,7 @@ use crate::{
         server::{Answer, Subscriber},
     },
     proto::discovery::aggregated_discovery_service_server::AggregatedDiscoveryService,
-    wire,
+    tls, wire,
 };
 
 /// The service that proxies call.
@@ -40,6 +40,10 @@ impl<A: Authenticate> AggregatedDiscoveryService for Discovery<A> {
             tracing::warn!(reason = %denied, "stream refused");
             Status::unauthenticated(denied.0)
         })?;
+        // Whoever holds a stream may stay.
+        if let Some(peer) = request.extensions().get::<tls::Peer>() {
+            peer.admit();
+        }
         let session = Session::new(&self.publisher, proxy, request.into_inner());
         Ok(Response::new(Box::pin(stream::unfold(session, Session::step))))
     }

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     ca::{Issue, Issued},
-    client::{Apply, Client, Connect, Link, Outcome, Reporter, Settings},
+    client::{Apply, Client, Connect, Link, Outcome, Proof, Reporter, Settings},
     delta::server::Limits,
     server::{
         self, Authenticate, Caller, Denied, Proxy, ProxyEvent, ProxyReport, Publisher, Reports, Role,
@@ -208,9 +208,13 @@ impl Drop for TestProxy {
     }
 }
 
+pub fn token_proof(token: &str) -> Proof {
+    Proof::Token(Redacted::new(token.to_owned()))
+}
+
 pub fn settings(token: &str) -> Settings {
     let kinds = Kind::ALL.to_vec();
-    Settings { token: Redacted::new(token.to_owned()), user_agent: "test".to_owned(), kinds }
+    Settings { proof: token_proof(token), user_agent: "test".to_owned(), kinds }
 }
 
 fn written(change: &Change) -> String {

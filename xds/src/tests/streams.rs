@@ -8,12 +8,12 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use isthmus_ir::{Change, Key, Kind, Redacted, Resource};
+use isthmus_ir::{Change, Key, Kind, Resource};
 use tokio::time::Instant;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::{Code, Request};
 
-use super::harness::{Mesh, TestProxy, Tokens, proxy_event, route, service, settings};
+use super::harness::{Mesh, TestProxy, Tokens, proxy_event, route, service, settings, token_proof};
 use crate::{
     ca, channel,
     client::{Client, Link, Outcome, UnixSocket},
@@ -151,7 +151,7 @@ async fn e7_without_a_proof_there_is_nothing_to_be_had() {
     assert_eq!(stranger.link().await, Link::Down("no token".to_owned()));
     assert_eq!(stranger.link().await, Link::Down("no token".to_owned()));
     assert!(stranger.nothing_applied());
-    let denied = ca::request(&mesh.dial, &Redacted::new(String::new()), Bytes::new()).await;
+    let denied = ca::request(&mesh.dial, &token_proof(""), Bytes::new()).await;
     assert!(matches!(denied, Err(ca::IssueError::Refused(why)) if why == "no token"));
 }
 
@@ -167,7 +167,7 @@ async fn e8_a_proxy_cannot_call_itself_another() {
         ..Default::default()
     };
     let mut request = Request::new(tokio_stream::iter([claim]));
-    channel::authorize(&mut request, &Redacted::new("p1@gateway/a".to_owned()));
+    token_proof("p1@gateway/a").put(&mut request).await.unwrap();
     let mut client = AggregatedDiscoveryServiceClient::new(channel);
     let mut answers = client.delta_aggregated_resources(request).await.unwrap().into_inner();
     assert_eq!(answers.message().await.unwrap_err().code(), Code::PermissionDenied);
@@ -229,12 +229,12 @@ async fn a_unix_socket_serves_as_well() {
     let mut proxy = TestProxy::spawn(Client::new(connect.clone(), settings("p1@gateway/a")));
     assert_eq!(proxy.applied().await.0, 1);
     while reports.next().await.report.is_none_or(|report| report.revision != 1) {}
-    let token = Redacted::new("p1@gateway/a".to_owned());
+    let token = token_proof("p1@gateway/a");
     assert!(ca::request(&connect, &token, Bytes::new()).await.is_ok());
     let seen = vec![Observation { peer: "west".into(), reached: true }];
     observe(&connect, &token, seen.clone()).await.unwrap();
     assert_eq!(observations.recv().await, Some(seen.clone()));
-    let stranger = Redacted::new(String::new());
+    let stranger = token_proof("");
     let refused = observe(&connect, &stranger, seen).await.unwrap_err();
     assert!(matches!(refused, ObserveError::Refused(why) if why == "no token"));
     assert!(observations.try_recv().is_err());
@@ -291,7 +291,7 @@ async fn a_scope_that_is_gone_ends_its_streams() {
 #[tokio::test(start_paused = true)]
 async fn a_certificate_is_issued_for_whom_the_token_stands_for() {
     let mesh = Mesh::start();
-    let token = Redacted::new("p1@gateway/a".to_owned());
+    let token = token_proof("p1@gateway/a");
     let issued = ca::request(&mesh.dial, &token, Bytes::from_static(b"csr-of-")).await.unwrap();
     assert_eq!(issued.chain[0], "csr-of-p1");
     assert_eq!((issued.trust_domain.as_str(), issued.not_after), ("east", 1_800_000_000));
