@@ -1,4 +1,5 @@
 //! The admin interface on a Unix socket: readiness, metrics, a dump, and why a request goes where it goes.
+//! Readiness and metrics, and nothing else, are also to be had by TCP.
 //!
 //! It changes nothing, and shows no secrets: certificates appear by name, keys not at all. One request a
 //! connection, in HTTP/1.1.
@@ -9,9 +10,14 @@ mod explain;
 use std::{fs, io, path::Path, sync::Arc, time::Duration};
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{UnixListener, UnixStream},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{TcpListener, UnixListener},
+    sync::Semaphore,
     time::timeout,
+};
+use tokio_stream::{
+    Stream, StreamExt as _,
+    wrappers::{TcpListenerStream, UnixListenerStream},
 };
 
 use crate::{
@@ -21,6 +27,17 @@ use crate::{
 
 /// For a whole exchange.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Exchanges at a time.
+const EXCHANGES: usize = 64;
+
+/// How much of the interface is shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pages {
+    All,
+    /// What strangers may see: readiness and metrics.
+    Public,
+}
 
 /// An answer: status, content type, body.
 struct Page(u16, &'static str, String);
@@ -38,31 +55,54 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
     UnixListener::bind(path)
 }
 
-/// Answers on `listener` for ever.
+/// Answers everything on `listener` for ever.
 pub async fn serve(proxy: Arc<Proxy>, listener: UnixListener) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
+    answer_all(proxy, UnixListenerStream::new(listener), Pages::All).await;
+}
+
+/// Answers `/ready` and `/metrics` on `listener` for ever.
+pub async fn serve_public(proxy: Arc<Proxy>, listener: TcpListener) {
+    answer_all(proxy, TcpListenerStream::new(listener), Pages::Public).await;
+}
+
+async fn answer_all<S>(
+    proxy: Arc<Proxy>,
+    mut incoming: impl Stream<Item = io::Result<S>> + Unpin,
+    pages: Pages,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let exchanges = Arc::new(Semaphore::new(EXCHANGES));
+    while let Some(stream) = incoming.next().await {
+        match stream {
+            Ok(stream) => {
+                // Others wait in the listener's backlog; the semaphore is never closed.
+                let permit = Arc::clone(&exchanges).acquire_owned().await;
                 let proxy = Arc::clone(&proxy);
                 tokio::spawn(async move {
                     // Who left needs no answer.
-                    let _ = timeout(PATIENCE, answer(&proxy, stream)).await;
+                    let _ = timeout(PATIENCE, answer(&proxy, stream, pages)).await;
+                    drop(permit);
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "the admin socket cannot accept");
+                tracing::warn!(%error, "the admin interface cannot accept");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
     }
 }
 
-async fn answer(proxy: &Proxy, mut stream: UnixStream) -> io::Result<()> {
+async fn answer(
+    proxy: &Proxy,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    pages: Pages,
+) -> io::Result<()> {
     let mut head = RequestHead::new(Limits::default());
     let mut input = Vec::new();
     let page = loop {
         match head.parse(&input) {
-            Ok(Parse::Complete(_)) => break page(proxy, head.view(&input)),
+            Ok(Parse::Complete(_)) => break page(proxy, head.view(&input), pages),
             Ok(Parse::Partial) => {}
             Err(error) => break Page(error.status(), TEXT, format!("{error}\n")),
         }
@@ -85,7 +125,7 @@ async fn answer(proxy: &Proxy, mut stream: UnixStream) -> io::Result<()> {
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 
-fn page(proxy: &Proxy, request: Request<'_>) -> Page {
+fn page(proxy: &Proxy, request: Request<'_>, pages: Pages) -> Page {
     if request.method() != Method::Get {
         return Page(405, TEXT, "this interface changes nothing\n".to_owned());
     }
@@ -95,6 +135,7 @@ fn page(proxy: &Proxy, request: Request<'_>) -> Page {
             Some(why) => Page(503, TEXT, format!("{why}\n")),
         },
         b"/metrics" => Page(200, "text/plain; version=0.0.4; charset=utf-8", proxy.metrics()),
+        _ if pages == Pages::Public => Page(404, TEXT, "/ready /metrics\n".to_owned()),
         b"/config_dump" => Page(200, JSON, dump::render(proxy)),
         b"/explain" => match explain::render(proxy, request.query().unwrap_or_default()) {
             Ok(body) => Page(200, JSON, body),

@@ -77,6 +77,11 @@ impl Sockets {
         self.failed.len() < count
     }
 
+    /// Whether none is bound.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bound.is_empty()
+    }
+
     /// Sockets that could not be bound, with the reasons.
     pub(crate) fn failed(&self) -> &BTreeMap<Bind, io::Error> {
         &self.failed

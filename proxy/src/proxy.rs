@@ -131,12 +131,18 @@ impl Proxy {
         &self.shared.settings
     }
 
-    /// Why it should be sent no requests, if it should not.
+    /// Why it should be sent no requests, if it should not. A listener that is not bound does not keep
+    /// requests from the others.
     pub fn not_ready(&self) -> Option<&'static str> {
-        if self.shared.drain.has_begun() {
+        if self.shared.drain.is_leaving() {
             return Some("draining");
         }
-        (!self.control().told).then_some("waiting for the control plane")
+        let control = self.control();
+        if !control.told {
+            return Some("waiting for the control plane");
+        }
+        let deaf = control.sockets.is_empty() && !control.sockets.failed().is_empty();
+        deaf.then_some("no listener is bound")
     }
 
     /// The counters, as Prometheus reads them.
@@ -186,9 +192,11 @@ impl Proxy {
         self.control().linked = linked;
     }
 
-    /// Ends gracefully: no new connections, answers end their connections, and whatever is left at the
-    /// deadline is dropped.
+    /// Ends gracefully: after the minimum wait there are no new connections, answers end their
+    /// connections, and whatever is left at the deadline is dropped.
     pub async fn drain(&self) {
+        self.shared.drain.leave();
+        tokio::time::sleep(self.shared.settings.limits.drain_wait).await;
         self.shared.drain.begin();
         self.control().sockets.follow(std::iter::empty(), self.shared.threads());
         let start = Instant::now();

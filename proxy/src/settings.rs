@@ -61,7 +61,9 @@ pub struct Limits {
     pub mirror_buffer: usize,
     /// Concurrent streams of one HTTP/2 connection.
     pub http2_streams: u32,
-    /// After the signal to end: time to finish requests.
+    /// After the signal to end: how long everything is served as before, not ready.
+    pub drain_wait: Duration,
+    /// After that: time to finish requests.
     pub drain: Duration,
 }
 
@@ -95,6 +97,7 @@ impl Default for Limits {
             interim_answers: 16,
             mirror_buffer: 64 * 1024,
             http2_streams: 128,
+            drain_wait: Duration::ZERO,
             drain: Duration::from_secs(10),
         }
     }

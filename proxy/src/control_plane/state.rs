@@ -53,15 +53,20 @@ pub fn load(directory: &Path) -> Kept {
 }
 
 /// Keeps what is in force, whenever it changed.
-pub(super) async fn save(proxy: &Proxy) -> Infallible {
+pub(super) async fn save_changes(proxy: &Proxy) -> Infallible {
     loop {
         tokio::time::sleep(INTERVAL).await;
-        let Some(directory) = proxy.settings().state_dir.clone() else { continue };
-        let Some(content) = proxy.changed_resources() else { continue };
-        let written = tokio::task::spawn_blocking(move || write(&directory, FILE, &content)).await;
-        if let Ok(Err(error)) = written {
-            tracing::warn!(%error, "resources cannot be kept");
-        }
+        save(proxy).await;
+    }
+}
+
+/// Keeps what is in force, if it has changed since it was kept last.
+pub async fn save(proxy: &Proxy) {
+    let Some(directory) = proxy.settings().state_dir.clone() else { return };
+    let Some(content) = proxy.changed_resources() else { return };
+    let written = tokio::task::spawn_blocking(move || write(&directory, FILE, &content)).await;
+    if let Ok(Err(error)) = written {
+        tracing::warn!(%error, "resources cannot be kept");
     }
 }
 

@@ -1,7 +1,8 @@
 //! This proxy's own certificate: its key is made here and never leaves; the control plane signs.
 //!
 //! Renewed when a third of its life is over, on the monotonic clock, so that a proxy works for two thirds of
-//! it without a control plane. Key and chain are kept in the state directory, readable by their owner only.
+//! it without a control plane; sooner when the control plane refuses it. Key and chain are kept in the state
+//! directory, readable by their owner only.
 
 use std::{
     convert::Infallible,
@@ -12,15 +13,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use isthmus_ir::Redacted;
 use isthmus_xds::{
     ca::{self, IssueError, Issued},
-    client::UnixSocket,
+    client::{Connect, with_causes},
+    tls::Credentials,
 };
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::state;
+use super::{Line, state};
 use crate::{
     Proxy,
     tls::{Svid, svid},
@@ -32,6 +33,8 @@ const RETRY: Duration = Duration::from_secs(2);
 const RETRY_MOST: Duration = Duration::from_mins(1);
 /// However short a life is, it is not renewed more often.
 const RENEW_LEAST: Duration = Duration::from_secs(1);
+/// However often what was issued is refused, it is not renewed more often.
+const REFUSED_LEAST: Duration = Duration::from_secs(30);
 
 /// Why there is no new SVID.
 #[derive(Debug, thiserror::Error)]
@@ -44,45 +47,66 @@ enum Failed {
     Unusable(#[from] rustls::Error),
 }
 
-/// Keeps an SVID in force, for ever.
+/// Keeps an SVID in force, for ever. It is asked for by `way`, and shown to the control plane by
+/// `credentials`.
 pub(super) async fn renew(
     proxy: &Arc<Proxy>,
-    connect: &UnixSocket,
-    token: &Redacted<String>,
+    way: &Line<impl Connect>,
+    credentials: Option<&Credentials>,
 ) -> Infallible {
-    let mut wait = restore(proxy).unwrap_or_default();
-    let mut retry = RETRY;
+    let show = |svid: Svid| {
+        credentials.inspect(|credentials| credentials.show(Arc::clone(&svid)));
+        proxy.show(svid);
+    };
+    let (mut wait, mut refused_wait) = (restore(proxy, show).unwrap_or_default(), Duration::ZERO);
+    let (mut retry, mut said) = (RETRY, String::new());
     loop {
-        tokio::time::sleep(wait).await;
-        wait = match request(proxy, connect, token).await {
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = refused(credentials, refused_wait) => {}
+        }
+        match request(proxy, way, show).await {
             Ok(life) => {
-                retry = RETRY;
-                (life / 3).max(RENEW_LEAST)
+                (retry, said) = (RETRY, String::new());
+                (wait, refused_wait) = ((life / 3).max(RENEW_LEAST), REFUSED_LEAST);
             }
             Err(error) => {
-                tracing::warn!(%error, "no SVID was issued");
-                let wait = retry;
+                let reason = with_causes(&error);
+                // It is tried again and again, and said once until it changes.
+                if reason != said {
+                    tracing::warn!(reason, "no SVID was issued");
+                }
+                said = reason;
+                (wait, refused_wait) = (retry, retry);
                 retry = (retry * 2).min(RETRY_MOST);
-                wait
             }
-        };
+        }
+    }
+}
+
+/// Waits until the SVID is refused, and for `wait` at least.
+async fn refused(credentials: Option<&Credentials>, wait: Duration) {
+    tokio::time::sleep(wait).await;
+    match credentials {
+        Some(credentials) => credentials.refused().await,
+        None => std::future::pending().await,
     }
 }
 
 /// Asks for a certificate and puts it in force; how long it lives.
 async fn request(
     proxy: &Proxy,
-    connect: &UnixSocket,
-    token: &Redacted<String>,
+    way: &Line<impl Connect>,
+    show: impl Fn(Svid),
 ) -> Result<Duration, Failed> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
     let csr = CertificateParams::default().serialize_request(&key)?;
-    let issued = ca::request(connect, token, csr.der().to_vec().into()).await?;
+    let issued = ca::request(&way.connect, &way.proof, csr.der().to_vec().into()).await?;
     let svid = svid(&issued.chain, &key.serialize_der())?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let life = u64::try_from(issued.not_after).unwrap_or(0).saturating_sub(now);
     keep(proxy, &issued, &key);
-    proxy.show(svid);
+    show(svid);
     tracing::info!(trust_domain = %issued.trust_domain, life_seconds = life, "SVID in force");
     Ok(Duration::from_secs(life))
 }
@@ -102,10 +126,10 @@ fn keep(proxy: &Proxy, issued: &Issued, key: &KeyPair) {
 }
 
 /// Puts the kept SVID in force, if there is one that still lives; when it is to be renewed.
-fn restore(proxy: &Proxy) -> Option<Duration> {
+fn restore(proxy: &Proxy, show: impl Fn(Svid)) -> Option<Duration> {
     let directory = proxy.settings().state_dir.as_ref()?;
     let (svid, wait) = read(directory)?;
-    proxy.show(svid);
+    show(svid);
     Some(wait)
 }
 

@@ -16,6 +16,7 @@ pub struct Authority {
     pub domain: TrustDomain,
     issuer: Issuer<'static, KeyPair>,
     root: Bytes,
+    pem: String,
 }
 
 /// A chain and its key.
@@ -31,8 +32,9 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         params.distinguished_name.push(rcgen::DnType::CommonName, domain);
         let key = KeyPair::generate().unwrap();
-        let root = params.self_signed(&key).unwrap().der().to_vec().into();
-        Self { domain: domain.parse().unwrap(), issuer: Issuer::new(params, key), root }
+        let root = params.self_signed(&key).unwrap();
+        let (root, pem) = (root.der().to_vec().into(), root.pem());
+        Self { domain: domain.parse().unwrap(), issuer: Issuer::new(params, key), root, pem }
     }
 
     /// The SPIFFE ID of `path` in this domain.
@@ -66,6 +68,16 @@ impl Authority {
         let uri = format!("spiffe://{}{path}", self.domain);
         csr.params.subject_alt_names = vec![SanType::URI(uri.try_into().unwrap())];
         vec![csr.signed_by(&self.issuer).unwrap().der().to_vec().into(), self.root.clone()]
+    }
+
+    /// The root, DER.
+    pub fn root(&self) -> &Bytes {
+        &self.root
+    }
+
+    /// The root in a file.
+    pub fn root_pem(&self) -> &str {
+        &self.pem
     }
 
     /// The bundle by which this domain is believed.

@@ -14,6 +14,7 @@ mod limits;
 mod mesh;
 mod mirror;
 mod program;
+mod remote;
 mod smuggling;
 mod support;
 mod tls;

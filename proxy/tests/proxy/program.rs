@@ -25,7 +25,7 @@ use crate::{
     support::{Backend, Client, closed_port, eventually, listener, resource, route, service},
 };
 
-const SCOPE: &str = "gateway/infra/edge";
+pub const SCOPE: &str = "gateway/infra/edge";
 
 /// Knows one token, and signs for it.
 struct Known(Authority);
@@ -46,7 +46,7 @@ impl Issue for Known {
             chain: self.0.sign(&csr, "/ns/infra/sa/edge"),
             not_after: i64::MAX,
             trust_domain: self.0.domain.clone(),
-            roots: self.0.sign(&csr, "/root").split_off(1),
+            roots: vec![self.0.root().clone()],
         })
     }
 }
@@ -99,7 +99,7 @@ impl ControlPlane {
 }
 
 /// The program, which is killed if it is still there in the end.
-struct Program(Child);
+pub struct Program(pub Child);
 
 impl Program {
     fn start(directory: &Path) -> Self {
@@ -119,12 +119,12 @@ impl Program {
         Self(child)
     }
 
-    fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         let status = Command::new("kill").args([name, &self.0.id().to_string()]).status().unwrap();
         assert!(status.success());
     }
 
-    fn exit_code(&mut self) -> Option<i32> {
+    pub fn exit_code(&mut self) -> Option<i32> {
         self.0.wait().unwrap().code()
     }
 }
@@ -144,7 +144,7 @@ fn is_ready(socket: &PathBuf) -> bool {
         && answer.starts_with("HTTP/1.1 200")
 }
 
-fn resources(port: u16, backend: &Backend) -> Vec<Resource> {
+pub fn resources(port: u16, backend: &Backend) -> Vec<Resource> {
     let Resource::Listener(base) = listener() else { panic!("a listener") };
     let listener = Listener { port, addresses: vec![Ipv4Addr::LOCALHOST.into()], ..(*base).clone() };
     let mut all =
