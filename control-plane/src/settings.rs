@@ -71,18 +71,15 @@ impl Settings {
             None => MeshInstallSpec::default(),
         };
         let cluster = &spec.cluster;
-        let trust_domain = match &cluster.trust_domain {
-            Some(domain) => domain.parse()?,
-            None => format!("{}.isthmus.local", cluster.id).parse()?,
-        };
+        let trust_domain = cluster.trust_domain().parse()?;
         let gateway = &spec.gateways.east_west;
-        let listen = ip("spec.gateways.eastWest.address", &gateway.address)?;
+        let listen = ip("spec.gateways.eastWest.address", gateway.address.as_deref())?;
         let listen = install.filter(|_| gateway.enabled).map(|_| SocketAddr::new(listen, gateway.port));
         let advertised = gateway.advertise.iter().filter(|_| gateway.enabled);
         let advertise: Vec<SocketAddr> = advertised
             .map(|text| socket("spec.gateways.eastWest.advertise", text))
             .collect::<Result<_, _>>()?;
-        let dns = ip("spec.dns.address", &spec.dns.address)?;
+        let dns = ip("spec.dns.address", spec.dns.address.as_deref())?;
         Ok(Self {
             cluster: cluster.id.as_str().into(),
             trust_domain,
@@ -142,7 +139,9 @@ fn reachable(dns: IpAddr) -> IpAddr {
     }
 }
 
-fn ip(field: &'static str, text: &str) -> Result<IpAddr, InvalidInstall> {
+/// The address that a field names; loopback where it names none, since all of it is on one machine.
+fn ip(field: &'static str, text: Option<&str>) -> Result<IpAddr, InvalidInstall> {
+    let Some(text) = text else { return Ok(LOOPBACK) };
     let wrong = |_| InvalidInstall::Address { field, text: text.to_owned(), what: "an IP address" };
     text.parse().map_err(wrong)
 }

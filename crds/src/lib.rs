@@ -7,6 +7,8 @@
 
 #![allow(clippy::duplicated_attributes, reason = "printer columns repeat `type_` within one attribute")]
 
+pub mod names;
+
 mod mcs;
 mod mesh_install;
 mod mesh_peer;
@@ -18,8 +20,9 @@ pub use mcs::{
     SessionAffinityConfig,
 };
 pub use mesh_install::{
-    Cluster, Defaults, Dns, EastWestGateway, Gateways, Locality, MeshInstall, MeshInstallSpec,
-    MeshInstallStatus, Proxy, ServiceScope,
+    Autoscale, Cluster, ControlPlane, Defaults, Dns, Drift, EastWestGateway, FailedRevision, Gateways,
+    InventoryEntry, Locality, MeshInstall, MeshInstallSpec, MeshInstallStatus, Proxy, ResourceList,
+    Resources, Revision, ServiceScope, Upgrade,
 };
 pub use mesh_peer::{MeshPeer, MeshPeerSpec, MeshPeerStatus, PeerState};
 pub use schema::{Definition, definitions};

@@ -17,18 +17,32 @@ use serde::{Deserialize, Serialize};
     shortname = "mesh",
     category = "isthmus",
     printcolumn(name = "Cluster", type_ = "string", json_path = ".spec.cluster.id"),
+    printcolumn(name = "Version", type_ = "string", json_path = ".status.healthy.version"),
     printcolumn(
         name = "Ready",
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].status"
     ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MeshInstallSpec {
+    /// The version of the images that are not named in full. The default is the operator's own. On
+    /// Kubernetes only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[A-Za-z0-9_][A-Za-z0-9._-]*$"))]
+    pub version: Option<String>,
     /// What this cluster is called, and where it is.
     #[serde(default)]
     pub cluster: Cluster,
+    /// How the control plane is run. On Kubernetes only.
+    #[serde(default)]
+    pub control_plane: ControlPlane,
     /// Gateways that belong to the mesh itself; edge gateways are Gateway objects.
     #[serde(default)]
     pub gateways: Gateways,
@@ -41,6 +55,13 @@ pub struct MeshInstallSpec {
     /// What holds where an object does not say otherwise.
     #[serde(default)]
     pub defaults: Defaults,
+    /// How changes of version, image and the like come into force. On Kubernetes only.
+    #[serde(default)]
+    pub upgrade: Upgrade,
+    /// What happens when somebody else changes what the operator made. On Kubernetes only. The default
+    /// is `Repair`.
+    #[serde(default)]
+    pub drift: Drift,
 }
 
 /// What a cluster is called, and where it is.
@@ -107,12 +128,13 @@ pub struct EastWestGateway {
     /// Whether there is one, so that other clusters can come in. The default is `true`.
     #[serde(default = "default_enabled")]
     pub enabled: bool,
-    /// The IP address to listen on. The default is `127.0.0.1`.
-    #[serde(default = "default_address")]
+    /// The IP address to listen on. The default is `127.0.0.1` on one machine, and every address of its
+    /// pod on Kubernetes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 45), extend("x-kubernetes-validations" = [
         {"rule": "isIP(self)", "message": "must be an IP address"},
     ]))]
-    pub address: String,
+    pub address: Option<String>,
     /// The port. The default is 15443.
     #[serde(default = "default_east_west_port")]
     #[schemars(range(min = 1, max = 65535), extend("format" = "int32"))]
@@ -141,19 +163,117 @@ pub struct Proxy {
     /// false.
     #[serde(default)]
     pub access_log: bool,
+    /// The image of the proxy. The default is `isthmus.dev/proxy` with the version of this install. On
+    /// Kubernetes only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub image: Option<String>,
+    /// How many proxies each Gateway has. The default is 1. On Kubernetes only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000), extend("format" = "int32"))]
+    pub replicas: Option<u16>,
+    /// Lets the number of proxies follow their load, from `replicas` up. There is no limit to set when
+    /// it is absent: the number is `replicas`. On Kubernetes only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscale: Option<Autoscale>,
+    /// What each proxy is given. On Kubernetes only.
+    #[serde(default)]
+    pub resources: Resources,
+}
+
+/// How the control plane is run.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ControlPlane {
+    /// The image. The default is `isthmus.dev/isthmus` with the version of this install.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub image: Option<String>,
+    /// How many there are. All of them serve proxies, one of them writes statuses. The default is 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100), extend("format" = "int32"))]
+    pub replicas: Option<u16>,
+    /// What each of them is given.
+    #[serde(default)]
+    pub resources: Resources,
+}
+
+/// Bounds of a number that follows load.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Autoscale {
+    /// The most there may be.
+    #[schemars(range(min = 1, max = 1000), extend("format" = "int32"))]
+    pub max_replicas: u16,
+    /// The share of the requested CPU, in percent, that is aimed at. The default is 70.
+    #[serde(default = "default_target_cpu")]
+    #[schemars(range(min = 1, max = 1000), extend("format" = "int32"))]
+    pub target_cpu_percent: u16,
+}
+
+/// What a container is given.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Resources {
+    /// What is set aside for it.
+    #[serde(default)]
+    pub requests: ResourceList,
+    /// What it may use at most.
+    #[serde(default)]
+    pub limits: ResourceList,
+}
+
+/// Amounts of resources.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ResourceList {
+    /// CPU time, such as `500m` or `2`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 20), regex(pattern = r"^[0-9]+(\.[0-9]+)?m?$"))]
+    pub cpu: Option<String>,
+    /// Memory, such as `64Mi`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 20), regex(pattern = r"^[0-9]+(\.[0-9]+)?([KMGT]i|[kMGT])?$"))]
+    pub memory: Option<String>,
+}
+
+/// How changes come into force.
+#[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Upgrade {
+    /// For how long a changed Deployment may make no progress before the change has failed. The default
+    /// is 300.
+    #[serde(default = "default_timeout")]
+    #[schemars(range(min = 5, max = 86400), extend("format" = "int32"))]
+    pub timeout_seconds: u32,
+    /// Whether a change that has failed is undone: what was healthy last runs again until the
+    /// MeshInstall, or the operator's version, changes. The default is `true`.
+    #[serde(default = "default_enabled")]
+    pub rollback: bool,
+}
+
+/// What happens when somebody else changes what the operator made.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Drift {
+    /// It is put right again.
+    #[default]
+    Repair,
+    /// It is told in the condition `Drifted`, and left until the next change of the MeshInstall.
+    Report,
 }
 
 /// Names of the ClusterSet.
 #[derive(JsonSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Dns {
-    /// The IP address to answer on. The default is `127.0.0.1`.
-    #[serde(default = "default_address")]
+    /// The IP address to answer on. The default is `127.0.0.1` on one machine, and every address of its
+    /// pod on Kubernetes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 45))]
     #[schemars(extend("x-kubernetes-validations" = [
         {"rule": "isIP(self)", "message": "must be an IP address"},
     ]))]
-    pub address: String,
+    pub address: Option<String>,
     /// The port, for UDP and TCP. The default is 15353.
     #[serde(default = "default_dns_port")]
     #[schemars(range(min = 1, max = 65535), extend("format" = "int32"))]
@@ -188,10 +308,66 @@ pub struct MeshInstallStatus {
     /// The generation that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`: whether all of it is in force, and if not, what is missing.
+    /// `Ready`: whether all of it is in force, and if not, what is missing. `ProxiesReady`: whether the
+    /// proxies of each Gateway run. `GatewayAPISupported`: whether the definitions of Gateway API fit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+    /// What ran well last: what a failed change is rolled back to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub healthy: Option<Revision>,
+    /// The change that failed and was rolled back, for as long as nothing else is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<FailedRevision>,
+    /// The objects that this install consists of, those of its Gateways aside.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub inventory: Vec<InventoryEntry>,
+}
+
+/// What decides how pods of the mesh run.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Revision {
+    /// The version of Isthmus.
+    pub version: String,
+    /// `spec.controlPlane`, with the image in full.
+    pub control_plane: ControlPlane,
+    /// `spec.proxy`, with the image in full.
+    pub proxy: Proxy,
+}
+
+/// A change that failed.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FailedRevision {
+    /// What did not run.
+    pub revision: Revision,
+    /// What was wrong with it.
+    pub message: String,
+}
+
+/// One object of an install.
+#[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InventoryEntry {
+    /// Its API group, empty for the core group.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub group: String,
+    /// Its kind.
+    pub kind: String,
+    /// Its namespace, empty for what is in none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl Cluster {
+    /// The trust domain: the one that is given, or the one that follows from the id.
+    pub fn trust_domain(&self) -> String {
+        self.trust_domain.clone().unwrap_or_else(|| format!("{}.isthmus.local", self.id))
+    }
 }
 
 impl Default for Cluster {
@@ -204,25 +380,27 @@ impl Default for EastWestGateway {
     fn default() -> Self {
         Self {
             enabled: default_enabled(),
-            address: default_address(),
+            address: None,
             port: default_east_west_port(),
             advertise: Vec::new(),
         }
     }
 }
 
+impl Default for Upgrade {
+    fn default() -> Self {
+        Self { timeout_seconds: default_timeout(), rollback: default_enabled() }
+    }
+}
+
 impl Default for Dns {
     fn default() -> Self {
-        Self { address: default_address(), port: default_dns_port() }
+        Self { address: None, port: default_dns_port() }
     }
 }
 
 fn default_id() -> String {
     "local".to_owned()
-}
-
-fn default_address() -> String {
-    "127.0.0.1".to_owned()
 }
 
 fn default_enabled() -> bool {
@@ -235,4 +413,12 @@ fn default_east_west_port() -> u16 {
 
 fn default_dns_port() -> u16 {
     15353
+}
+
+fn default_target_cpu() -> u16 {
+    70
+}
+
+fn default_timeout() -> u32 {
+    300
 }
