@@ -137,10 +137,9 @@ impl Follower {
                     backoff.failed()
                 }
                 Err(error @ Trouble::Unreachable(_)) => {
-                    let kind = &self.watched.resource.kind;
-                    let error = &error as &dyn std::error::Error;
-                    tracing::warn!(kind, error, "cannot read from the API server, trying again");
-                    backoff.failed()
+                    let wait = backoff.failed();
+                    interrupted(&self.watched.resource.kind, &error, wait);
+                    wait
                 }
             };
             tokio::select! {
@@ -181,8 +180,7 @@ impl Follower {
                         return Some(lost);
                     }
                     let wait = backoff.failed();
-                    let error = &error as &dyn std::error::Error;
-                    tracing::warn!(kind = served.kind, error, ?wait, "watch is interrupted");
+                    interrupted(&served.kind, &error, wait);
                     tokio::time::sleep(wait).await;
                 }
             }
@@ -236,6 +234,11 @@ impl Follower {
         }
         Some(())
     }
+}
+
+/// Says so; apart, so that a watch can move between threads.
+fn interrupted(kind: &str, error: &(dyn std::error::Error + 'static), wait: Duration) {
+    tracing::warn!(kind, error, ?wait, "cannot read from the API server, trying again");
 }
 
 fn id(object: &DynamicObject) -> Id {
