@@ -1,8 +1,4 @@
-//! End-to-end tests are in `tests/`. Here is what several of them need: the programs, real Kubernetes
-//! clusters, and container images.
-
-pub mod cluster;
-pub mod image;
+//! End-to-end tests; everything of interest is in `tests/`. Here is what several of them need.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},

@@ -27,9 +27,23 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "control-plane",
         &["ir", "identity", "api-server", "crds", "world", "gateway", "east-west", "compiler", "xds"],
     ),
+    ("operator", &["ir", "api-server", "crds", "world", "gateway"]),
     ("proxy", &["ir", "identity", "xds"]),
     ("demo", &[]),
-    ("cli", &["ir", "crds", "world", "gateway", "compiler", "control-plane", "demo"]),
+    (
+        "cli",
+        &[
+            "ir",
+            "api-server",
+            "crds",
+            "world",
+            "gateway",
+            "compiler",
+            "control-plane",
+            "operator",
+            "demo",
+        ],
+    ),
     ("e2e", &[]),
 ];
 

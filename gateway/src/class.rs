@@ -63,7 +63,8 @@ fn supported_version(definitions: &Definitions) -> Condition {
     }
 }
 
-fn is_supported(version: &str) -> bool {
+/// Whether definitions of this bundle version are those that this controller reads.
+pub fn is_supported(version: &str) -> bool {
     let mut parts = version.trim_start_matches('v').split('.');
     let major = parts.next();
     let minor = parts.next().and_then(|m| m.parse::<u32>().ok());

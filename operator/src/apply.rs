@@ -1,0 +1,142 @@
+//! A plan onto an API server. Nothing is decided here: each step is done as it is written, and what came
+//! of it is told.
+//!
+//! Objects are written by server-side apply under one field manager, with force: the fields of a step are
+//! the operator's. An object is deleted only while it has the uid that the plan was made from (case F7).
+
+use std::collections::BTreeMap;
+
+use futures_util::{StreamExt as _, stream};
+use kube::{
+    Api, Client,
+    api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy},
+    core::{DynamicObject, Status},
+};
+use serde_json::Value;
+
+use crate::{
+    FIELD_MANAGER,
+    object::{Manifest, ObjectKey},
+    plan::{Action, Plan, Step},
+};
+
+/// What came of a plan.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// Objects as the API server has them now.
+    pub written: Vec<(ObjectKey, DynamicObject)>,
+    /// Objects that could not be written, and why.
+    pub failures: BTreeMap<ObjectKey, String>,
+}
+
+/// How many Gateways are written at a time.
+const AT_ONCE: usize = 8;
+
+/// Does the steps of `plan`: those of the install one after the other, then those of Gateways, several
+/// Gateways at once. A step that fails ends its unit and no other. `may_write` is asked before each write.
+pub async fn apply(client: &Client, plan: &Plan, may_write: &(dyn Fn() -> bool + Sync)) -> Applied {
+    let mut units: BTreeMap<Option<&ObjectKey>, Vec<&Step>> = BTreeMap::new();
+    let (status, steps): (Vec<_>, Vec<_>) =
+        plan.steps.iter().partition(|step| matches!(step.action, Action::Status(_)));
+    for step in steps {
+        units.entry(step.unit.as_ref()).or_default().push(step);
+    }
+    let own = units.remove(&None).unwrap_or_default();
+    let mut applied = unit(client, own, may_write).await;
+    let gateways = stream::iter(units.into_values()).map(|steps| unit(client, steps, may_write));
+    let gateways: Vec<Applied> = gateways.buffer_unordered(AT_ONCE).collect().await;
+    let told = unit(client, status, may_write).await;
+    for more in gateways.into_iter().chain([told]) {
+        applied.written.extend(more.written);
+        applied.failures.extend(more.failures);
+    }
+    applied
+}
+
+async fn unit(client: &Client, steps: Vec<&Step>, may_write: &(dyn Fn() -> bool + Sync)) -> Applied {
+    let mut applied = Applied::default();
+    for step in steps {
+        if !may_write() {
+            break;
+        }
+        match act(client, &step.action).await {
+            Ok(Some(object)) => applied.written.push((step.action.key().clone(), object)),
+            Ok(None) => {}
+            Err(error) => {
+                applied.failures.insert(step.action.key().clone(), error.to_string());
+                break;
+            }
+        }
+    }
+    applied
+}
+
+async fn act(client: &Client, action: &Action) -> kube::Result<Option<DynamicObject>> {
+    let key = action.key();
+    let objects = api(client, key);
+    match action {
+        Action::Create(manifest) | Action::Change(manifest, _) => {
+            let written = objects.patch(&key.name, &params(), &Patch::Apply(&manifest.value)).await;
+            skip_lost_causes(written, manifest)
+        }
+        Action::Status(manifest) => {
+            let written =
+                objects.patch_status(&key.name, &params(), &Patch::Apply(&manifest.value)).await;
+            skip_lost_causes(written, manifest)
+        }
+        Action::Delete { key, uid, foreground } => {
+            let policy =
+                if *foreground { PropagationPolicy::Foreground } else { PropagationPolicy::Background };
+            let params = DeleteParams {
+                propagation_policy: Some(policy),
+                preconditions: Some(Preconditions { uid: Some(uid.clone()), resource_version: None }),
+                ..DeleteParams::default()
+            };
+            match objects.delete(&key.name, &params).await {
+                // It is gone, or it is another one by now: the next plan sees.
+                Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(None),
+                other => other.map(|_| None),
+            }
+        }
+    }
+}
+
+/// What cannot be written because its place goes away is no failure (case F16), nor is an object that
+/// was to be changed and that is gone or another one.
+fn skip_lost_causes(
+    written: kube::Result<DynamicObject>,
+    manifest: &Manifest,
+) -> kube::Result<Option<DynamicObject>> {
+    match written {
+        Ok(object) => Ok(Some(object)),
+        Err(kube::Error::Api(status)) if status.code == 403 && ends_namespace(&status) => Ok(None),
+        Err(kube::Error::Api(status)) if status.code == 404 && !manifest.key.namespace.is_empty() => {
+            Ok(None)
+        }
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) && has_uid(manifest) => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn ends_namespace(status: &Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
+}
+
+fn has_uid(manifest: &Manifest) -> bool {
+    manifest.value.pointer("/metadata/uid").is_some_and(Value::is_string)
+}
+
+fn params() -> PatchParams {
+    PatchParams::apply(FIELD_MANAGER).force()
+}
+
+fn api(client: &Client, key: &ObjectKey) -> Api<DynamicObject> {
+    let resource = key.kind.resource();
+    match key.namespace.as_str() {
+        "" => Api::all_with(client.clone(), &resource),
+        namespace => Api::namespaced_with(client.clone(), namespace, &resource),
+    }
+}

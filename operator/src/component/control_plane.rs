@@ -1,0 +1,164 @@
+//! The control plane: its Deployment, and what finds, protects and keeps it.
+
+use isthmus_crds::{ControlPlane, names::CONTROL_PLANE};
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
+        core::v1::{
+            Container, ContainerPort, PodSpec, PodTemplateSpec, Service, ServiceAccount, ServicePort,
+            ServiceSpec,
+        },
+        networking::v1::{
+            NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort,
+            NetworkPolicySpec,
+        },
+        policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
+    },
+    apimachinery::pkg::{
+        apis::meta::v1::{LabelSelector, ObjectMeta},
+        util::intstr::IntOrString,
+    },
+};
+
+use super::{READY_PORT, container, mount, pod_security, probe, resources, scratch, selector, spread};
+use crate::{
+    mesh::Mesh,
+    object::{self, Manifest},
+};
+
+/// Where proxies are served.
+pub const PORT: i32 = 15012;
+
+/// The control plane's Deployment.
+pub fn deployment(mesh: &Mesh) -> Manifest {
+    let given = &mesh.revision.control_plane;
+    let spec = DeploymentSpec {
+        replicas: Some(i32::from(replicas(given))),
+        selector: pods(),
+        progress_deadline_seconds: Some(mesh.timeout.try_into().unwrap_or(i32::MAX)),
+        strategy: Some(never_fewer()),
+        template: PodTemplateSpec {
+            metadata: Some(ObjectMeta {
+                labels: Some(object::labels("control-plane")),
+                ..ObjectMeta::default()
+            }),
+            spec: Some(pod(mesh, given)),
+        },
+        ..DeploymentSpec::default()
+    };
+    let metadata = mesh.meta(object::DEPLOYMENT, "control-plane", CONTROL_PLANE);
+    Manifest::new(object::DEPLOYMENT, &Deployment { metadata, spec: Some(spec), status: None })
+}
+
+/// A roll-out that ends no pod before its successor is ready.
+pub(super) fn never_fewer() -> DeploymentStrategy {
+    DeploymentStrategy {
+        type_: Some("RollingUpdate".to_owned()),
+        rolling_update: Some(RollingUpdateDeployment {
+            max_unavailable: Some(IntOrString::Int(0)),
+            max_surge: Some(IntOrString::Int(1)),
+        }),
+    }
+}
+
+fn replicas(given: &ControlPlane) -> u16 {
+    given.replicas.unwrap_or(1)
+}
+
+fn pods() -> LabelSelector {
+    selector(&[object::OURS, ("app.kubernetes.io/component", "control-plane")])
+}
+
+fn pod(mesh: &Mesh, given: &ControlPlane) -> PodSpec {
+    PodSpec {
+        service_account_name: Some(CONTROL_PLANE.to_owned()),
+        security_context: Some(pod_security()),
+        containers: vec![Container {
+            ports: Some(vec![port("xds", PORT), port("ready", READY_PORT)]),
+            resources: Some(resources(&given.resources, "50m", "64Mi")),
+            liveness_probe: Some(probe("/live", 10)),
+            volume_mounts: Some(vec![mount("state", "/var/lib/isthmus", false)]),
+            ..container("control-plane", given.image.as_ref(), arguments(mesh))
+        }],
+        volumes: Some(vec![scratch("state")]),
+        topology_spread_constraints: Some(spread(&pods())),
+        ..PodSpec::default()
+    }
+}
+
+/// The control plane's command line: everything else it reads from the MeshInstall.
+fn arguments(mesh: &Mesh) -> Vec<String> {
+    let ready = format!("[::]:{READY_PORT}");
+    ["control-plane", "--mesh-install", &mesh.name, "--ready-address", &ready].map(str::to_owned).into()
+}
+
+fn port(name: &str, number: i32) -> ContainerPort {
+    ContainerPort {
+        name: Some(name.to_owned()),
+        container_port: number,
+        protocol: Some("TCP".to_owned()),
+        ..ContainerPort::default()
+    }
+}
+
+/// Who the control plane is to the API server, and to proxies.
+pub fn service_account(mesh: &Mesh) -> Manifest {
+    let metadata = mesh.meta(object::SERVICE_ACCOUNT, "control-plane", CONTROL_PLANE);
+    Manifest::new(object::SERVICE_ACCOUNT, &ServiceAccount { metadata, ..<_>::default() })
+}
+
+/// Where proxies find it.
+pub fn service(mesh: &Mesh) -> Manifest {
+    let spec = ServiceSpec {
+        selector: pods().match_labels,
+        ports: Some(vec![ServicePort {
+            name: Some("xds".to_owned()),
+            port: PORT,
+            protocol: Some("TCP".to_owned()),
+            target_port: Some(IntOrString::Int(PORT)),
+            ..ServicePort::default()
+        }]),
+        ..ServiceSpec::default()
+    };
+    let metadata = mesh.meta(object::SERVICE, "control-plane", CONTROL_PLANE);
+    Manifest::new(object::SERVICE, &Service { metadata, spec: Some(spec), status: None })
+}
+
+/// Lets nodes be emptied one control plane at a time; none where there is one only, since that would
+/// keep its node from being emptied at all.
+pub fn disruption_budget(mesh: &Mesh) -> Option<Manifest> {
+    let several = replicas(&mesh.revision.control_plane) > 1;
+    let spec = PodDisruptionBudgetSpec {
+        max_unavailable: Some(IntOrString::Int(1)),
+        selector: Some(pods()),
+        ..PodDisruptionBudgetSpec::default()
+    };
+    let metadata = mesh.meta(object::DISRUPTION_BUDGET, "control-plane", CONTROL_PLANE);
+    let budget = PodDisruptionBudget { metadata, spec: Some(spec), status: None };
+    several.then(|| Manifest::new(object::DISRUPTION_BUDGET, &budget))
+}
+
+/// Lets in proxies of the mesh, and who asks whether it is ready.
+pub fn network_policy(mesh: &Mesh) -> Manifest {
+    let from_port = |port: i32, from: Option<Vec<NetworkPolicyPeer>>| NetworkPolicyIngressRule {
+        ports: Some(vec![NetworkPolicyPort {
+            port: Some(IntOrString::Int(port)),
+            protocol: Some("TCP".to_owned()),
+            ..NetworkPolicyPort::default()
+        }]),
+        from,
+    };
+    let proxies = NetworkPolicyPeer {
+        namespace_selector: Some(LabelSelector::default()),
+        pod_selector: Some(selector(&[object::OURS])),
+        ..NetworkPolicyPeer::default()
+    };
+    let spec = NetworkPolicySpec {
+        pod_selector: Some(pods()),
+        policy_types: Some(vec!["Ingress".to_owned()]),
+        ingress: Some(vec![from_port(PORT, Some(vec![proxies])), from_port(READY_PORT, None)]),
+        ..NetworkPolicySpec::default()
+    };
+    let metadata = mesh.meta(object::NETWORK_POLICY, "control-plane", CONTROL_PLANE);
+    Manifest::new(object::NETWORK_POLICY, &NetworkPolicy { metadata, spec: Some(spec) })
+}

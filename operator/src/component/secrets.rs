@@ -1,0 +1,69 @@
+//! Which Secrets the control plane may read: those, by name, that Gateways of ours refer to, and that
+//! they may refer to (case F23). One Role a namespace.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use isthmus_gateway::reference::{Grants, Source, namespace};
+use isthmus_world::fact::ReferenceGrant;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+
+use super::access::{control_plane, only, role, rule};
+use crate::{
+    mesh::Mesh,
+    object::{self, Kind, Manifest},
+    observed::SeenGateway,
+};
+
+/// What these Roles and their bindings are called.
+pub const NAME: &str = "isthmus-gateways";
+
+/// The names of the Secrets that may be read, by namespace.
+pub type Readable = BTreeMap<String, BTreeSet<String>>;
+
+/// What `gateways` let the control plane read, given `grants`.
+pub fn readable(gateways: &[SeenGateway<'_>], grants: &[Arc<ReferenceGrant>]) -> Readable {
+    let mut all = Readable::new();
+    for gateway in gateways {
+        let home = gateway.key.namespace.as_str();
+        let source = Source::gateway_api("Gateway", home);
+        let listeners = gateway.fact.iter().flat_map(|fact| &fact.listeners);
+        let certificates = listeners.filter_map(|listener| listener.tls.as_ref());
+        for target in certificates.flat_map(|tls| &tls.certificates) {
+            let secret = target.kind.group.is_empty() && target.kind.kind == "Secret";
+            if secret && Grants(grants).permit(source, target).is_ok() {
+                let namespace = namespace(source, target).to_owned();
+                all.entry(namespace).or_default().insert(target.name.clone());
+            }
+        }
+    }
+    all
+}
+
+/// The Roles for what may be read, with their bindings.
+pub fn roles(mesh: &Mesh, readable: &Readable) -> Vec<Manifest> {
+    readable
+        .iter()
+        .flat_map(|(namespace, secrets)| {
+            let meta = |kind: &Kind| {
+                let mut meta = mesh.meta(kind, "control-plane", NAME);
+                meta.namespace = Some(namespace.clone());
+                meta
+            };
+            let names: Vec<&str> = secrets.iter().map(String::as_str).collect();
+            // Listing and watching are allowed of one name at a time, by a field selector.
+            let rules = vec![only(&names, rule("", &["secrets"], &["get", "list", "watch"]))];
+            let binding = RoleBinding {
+                metadata: meta(object::ROLE_BINDING),
+                role_ref: role("Role", NAME),
+                subjects: Some(vec![control_plane(mesh)]),
+            };
+            [
+                Manifest::new(object::ROLE, &Role { metadata: meta(object::ROLE), rules: Some(rules) }),
+                Manifest::new(object::ROLE_BINDING, &binding),
+            ]
+        })
+        .collect()
+}

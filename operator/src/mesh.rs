@@ -1,0 +1,68 @@
+//! What every component is told of the install that it is part of.
+
+use isthmus_crds::{MeshInstall, Revision};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+
+use crate::{
+    object::{self, Kind},
+    observed::Place,
+};
+
+/// An install, with all defaults filled in.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Mesh {
+    /// The MeshInstall's name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+    /// The namespace of the mesh's own parts.
+    pub namespace: String,
+    /// The trust domain.
+    pub trust_domain: String,
+    /// What pods run with.
+    pub revision: Revision,
+    /// For how long a Deployment may make no progress, in seconds.
+    pub timeout: u32,
+}
+
+impl Mesh {
+    /// What `install` says, with pods that run with `revision`.
+    pub fn new(install: &MeshInstall, place: &Place, revision: Revision) -> Self {
+        let meta = &install.metadata;
+        Self {
+            name: meta.name.clone().unwrap_or_default(),
+            uid: meta.uid.clone().unwrap_or_default(),
+            namespace: place.namespace.clone(),
+            trust_domain: install.spec.cluster.trust_domain(),
+            revision,
+            timeout: install.spec.upgrade.timeout_seconds,
+        }
+    }
+
+    /// Metadata of an object of the install itself, which goes when the MeshInstall goes.
+    pub fn meta(&self, kind: &Kind, component: &str, name: &str) -> ObjectMeta {
+        ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: kind.namespaced.then(|| self.namespace.clone()),
+            labels: Some(object::labels(component)),
+            owner_references: Some(vec![self.owner()]),
+            ..ObjectMeta::default()
+        }
+    }
+
+    fn owner(&self) -> OwnerReference {
+        owner(object::MESH_INSTALL, &self.name, &self.uid)
+    }
+}
+
+/// A reference to the one owner of an object.
+pub fn owner(kind: &Kind, name: &str, uid: &str) -> OwnerReference {
+    OwnerReference {
+        api_version: kind.api_version(),
+        kind: kind.kind.to_owned(),
+        name: name.to_owned(),
+        uid: uid.to_owned(),
+        controller: Some(true),
+        block_owner_deletion: None,
+    }
+}

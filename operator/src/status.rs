@@ -1,0 +1,207 @@
+//! What people are told of an install: its conditions, what ran well last, and what it consists of.
+
+use std::collections::BTreeMap;
+
+use isthmus_crds::{InventoryEntry, MeshInstall, MeshInstallStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use serde_json::json;
+
+use crate::{
+    component::definitions,
+    object::{self, Manifest, ObjectKey},
+    observed::Observed,
+    revision::Choice,
+    rollout::Rollout,
+};
+
+/// What was found out while planning.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Findings {
+    /// Which revision runs, and why.
+    pub choice: Choice,
+    /// How far the control plane is.
+    pub control_plane: Rollout,
+    /// How far the proxies of each Gateway are.
+    pub proxies: BTreeMap<ObjectKey, Rollout>,
+    /// Fields that others changed and that are left so.
+    pub drifted: Vec<String>,
+}
+
+/// Something that is told once, as an event of the MeshInstall.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Transition {
+    /// Whether it is bad news.
+    pub warning: bool,
+    /// A word.
+    pub reason: String,
+    /// A sentence.
+    pub message: String,
+}
+
+/// The status of `install` when it is not as it is to be, and what changed in it that is worth telling.
+pub fn of(
+    install: &MeshInstall,
+    observed: &Observed,
+    findings: Findings,
+    inventory: Vec<InventoryEntry>,
+) -> (Option<Manifest>, Vec<Transition>) {
+    let old = install.status.clone().unwrap_or_default();
+    let conditions = verdicts(observed, &findings);
+    let conditions =
+        conditions.into_iter().map(|verdict| condition(verdict, install, observed)).collect();
+    let Choice { healthy, failed, .. } = findings.choice;
+    let observed_generation = install.metadata.generation;
+    let new = MeshInstallStatus { observed_generation, conditions, healthy, failed, inventory };
+    let transitions = transitions(&old, &new);
+    ((new != old).then(|| manifest(install, &new)), transitions)
+}
+
+/// The status of a MeshInstall that is not in force, since `other` is older.
+pub fn superseded(install: &MeshInstall, other: &str, observed: &Observed) -> Option<Manifest> {
+    let message =
+        format!("MeshInstall {other} is older and in force: a cluster has one mesh; delete one of them");
+    let ready = condition(Verdict::no("Ready", "AnotherInstall", message), install, observed);
+    let new = MeshInstallStatus {
+        observed_generation: install.metadata.generation,
+        conditions: vec![ready],
+        ..MeshInstallStatus::default()
+    };
+    (install.status.as_ref() != Some(&new)).then(|| manifest(install, &new))
+}
+
+fn manifest(install: &MeshInstall, status: &MeshInstallStatus) -> Manifest {
+    let meta = json!({ "name": install.metadata.name, "uid": install.metadata.uid });
+    Manifest::bare(object::MESH_INSTALL, &json!({ "metadata": meta, "status": status }))
+}
+
+/// An object as a line of the inventory.
+pub fn entry(key: &ObjectKey) -> InventoryEntry {
+    InventoryEntry {
+        group: key.kind.group.to_owned(),
+        kind: key.kind.kind.to_owned(),
+        namespace: key.namespace.clone(),
+        name: key.name.clone(),
+    }
+}
+
+struct Verdict {
+    kind: &'static str,
+    holds: bool,
+    reason: &'static str,
+    message: String,
+}
+
+impl Verdict {
+    fn yes(kind: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { kind, holds: true, reason, message: message.into() }
+    }
+
+    fn no(kind: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { kind, holds: false, reason, message: message.into() }
+    }
+}
+
+fn verdicts(observed: &Observed, findings: &Findings) -> Vec<Verdict> {
+    let gateway_api = gateway_api(observed);
+    let ready = ready(observed, findings, &gateway_api);
+    // What does not get better by waiting is told to tools in their own word.
+    let stalled = matches!(ready.reason, "RolledBack" | "Failed")
+        .then(|| Verdict::yes("Stalled", ready.reason, ready.message.clone()));
+    let drifted = (!findings.drifted.is_empty())
+        .then(|| Verdict::yes("Drifted", "ChangedByOthers", list(&findings.drifted)));
+    let proxies = proxies(observed, findings);
+    [ready, proxies, gateway_api].into_iter().chain(stalled).chain(drifted).collect()
+}
+
+fn gateway_api(observed: &Observed) -> Verdict {
+    const KIND: &str = "GatewayAPISupported";
+    if let Some((reason, message)) = definitions::gateway_api_problem(observed) {
+        return Verdict::no(KIND, reason, message);
+    }
+    let version = definitions::gateway_api_version(observed);
+    Verdict::yes(KIND, "Supported", format!("Gateway API {}", version.unwrap_or_default()))
+}
+
+fn ready(observed: &Observed, findings: &Findings, gateway_api: &Verdict) -> Verdict {
+    const KIND: &str = "Ready";
+    let of_gateway = |key: &&ObjectKey| observed.object(key).is_none_or(|found| !is_of_gateway(found));
+    let mut failures = observed.failures.iter().filter(|(key, _)| of_gateway(key));
+    if let Some((key, error)) = failures.next() {
+        return Verdict::no(KIND, "ApplyFailed", format!("{key} cannot be written: {error}"));
+    }
+    if let Some(failed) = &findings.choice.failed {
+        let (was, is) = (&failed.revision.version, &findings.choice.target.version);
+        let message = format!(
+            "version {was} did not run, and {is} with its settings runs again ({}); change the MeshInstall \
+             to try again",
+            failed.message
+        );
+        return Verdict::no(KIND, "RolledBack", message);
+    }
+    match &findings.control_plane {
+        Rollout::Failed(message) => return Verdict::no(KIND, "Failed", message.clone()),
+        Rollout::Progressing(message) => return Verdict::no(KIND, "Progressing", message.clone()),
+        Rollout::Complete => {}
+    }
+    if !gateway_api.holds {
+        return Verdict::no(KIND, gateway_api.reason, gateway_api.message.clone());
+    }
+    Verdict::yes(KIND, "InForce", format!("version {} runs", findings.choice.target.version))
+}
+
+fn is_of_gateway(found: &kube::core::DynamicObject) -> bool {
+    crate::observed::owner(found).is_some_and(|owner| owner.kind == object::GATEWAY.kind)
+}
+
+fn proxies(observed: &Observed, findings: &Findings) -> Verdict {
+    const KIND: &str = "ProxiesReady";
+    let missing = findings.proxies.values().filter_map(|rollout| match rollout {
+        Rollout::Complete => None,
+        Rollout::Progressing(message) | Rollout::Failed(message) => Some(message.clone()),
+    });
+    let unreadable = observed.gateways().into_iter().filter(|seen| seen.fact.is_none());
+    let unreadable = unreadable.map(|seen| format!("{} cannot be read", seen.key));
+    let missing: Vec<String> = missing.chain(unreadable).collect();
+    match (missing.len(), findings.proxies.len()) {
+        (0, 0) => Verdict::yes(KIND, "NoGateways", "there is no Gateway of this mesh"),
+        (0, all) => Verdict::yes(KIND, "Running", format!("the proxies of all {all} Gateways run")),
+        _ => Verdict::no(KIND, "Progressing", list(&missing)),
+    }
+}
+
+/// The first few of `all`, and how many more there are.
+fn list(all: &[String]) -> String {
+    const FEW: usize = 3;
+    let few = all.iter().take(FEW).cloned().collect::<Vec<_>>().join("; ");
+    match all.len().saturating_sub(FEW) {
+        0 => few,
+        more => format!("{few}; and {more} more"),
+    }
+}
+
+/// The condition for a verdict; its time moves only when its status does.
+fn condition(verdict: Verdict, install: &MeshInstall, observed: &Observed) -> Condition {
+    let status = if verdict.holds { "True" } else { "False" };
+    let old = install.status.iter().flat_map(|status| &status.conditions);
+    let old = old.into_iter().find(|old| old.type_ == verdict.kind && old.status == status);
+    Condition {
+        type_: verdict.kind.to_owned(),
+        status: status.to_owned(),
+        reason: verdict.reason.to_owned(),
+        message: verdict.message,
+        observed_generation: install.metadata.generation,
+        last_transition_time: old.map_or(Time(observed.now), |old| old.last_transition_time.clone()),
+    }
+}
+
+fn transitions(old: &MeshInstallStatus, new: &MeshInstallStatus) -> Vec<Transition> {
+    let before = |kind: &str| old.conditions.iter().find(|old| old.type_ == kind);
+    let news = new.conditions.iter().filter(|new| new.type_ != "Stalled");
+    let news = news.filter(|new| before(&new.type_).is_none_or(|old| old.reason != new.reason));
+    let news = news.map(|new| Transition {
+        warning: new.status == "False" && new.reason != "Progressing" || new.type_ == "Drifted",
+        reason: new.reason.clone(),
+        message: new.message.clone(),
+    });
+    news.collect()
+}

@@ -1,0 +1,239 @@
+//! The life of an install against an API server that does what it is told: plans end at rest, changes
+//! come in order, failures go back, and the end leaves nothing.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests fail by panicking"
+)]
+
+mod common;
+
+use common::{observed, perform, put};
+use isthmus_operator::{
+    object::{self, ObjectKey},
+    observed::Observed,
+    plan::{Plan, plan},
+};
+use serde_json::{Value, json};
+
+const THERE: &str = include_str!("../testdata/gateways/there.yaml");
+
+/// Plans until there is nothing to do.
+fn settle(observed: &mut Observed) {
+    for _ in 0..20 {
+        let Some(install) = observed.install() else { return };
+        let next = plan(&install, observed);
+        if next.steps.is_empty() && !next.waits {
+            return;
+        }
+        perform(observed, &next);
+        end_what_is_released(observed);
+    }
+    panic!("no rest after 20 plans");
+}
+
+/// An object that is to go and that nobody holds is gone.
+fn end_what_is_released(observed: &mut Observed) {
+    observed.objects.retain(|_, object| {
+        let meta = &object.metadata;
+        meta.deletion_timestamp.is_none() || meta.finalizers.as_ref().is_some_and(|all| !all.is_empty())
+    });
+}
+
+/// What the API server's controllers say of each Deployment: its pods run, or they do not.
+fn pods(observed: &mut Observed, run: impl Fn(&str) -> bool) {
+    let all: Vec<Value> = observed
+        .of(object::DEPLOYMENT)
+        .map(|(_, object)| serde_json::to_value(object).unwrap())
+        .collect();
+    for mut deployment in all {
+        let ok =
+            run(deployment.pointer("/spec/template/spec/containers/0/image").unwrap().as_str().unwrap());
+        let replicas = deployment.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1);
+        deployment["status"] = json!({
+            "observedGeneration": deployment["metadata"]["generation"],
+            "replicas": if ok { replicas } else { replicas + 1 },
+            "updatedReplicas": replicas,
+            "availableReplicas": replicas,
+            "conditions": [{
+                "type": "Progressing",
+                "reason": if ok { "NewReplicaSetAvailable" } else { "ProgressDeadlineExceeded" },
+            }],
+        });
+        put(observed, deployment);
+    }
+}
+
+/// Somebody edits the MeshInstall.
+fn edit(observed: &mut Observed, change: impl FnOnce(&mut Value)) {
+    let install = observed.of(object::MESH_INSTALL).next().unwrap().1;
+    let mut install = serde_json::to_value(install).unwrap();
+    let generation = install["metadata"]["generation"].as_i64().unwrap();
+    install["metadata"]["generation"] = (generation + 1).into();
+    change(&mut install);
+    put(observed, install);
+}
+
+fn condition(observed: &Observed, kind: &str) -> String {
+    let install = observed.install().unwrap();
+    let all = install.status.unwrap().conditions;
+    let found = all.iter().find(|condition| condition.type_ == kind).unwrap();
+    format!("{} {}: {}", found.status, found.reason, found.message)
+}
+
+fn healthy(observed: &Observed) -> String {
+    observed.install().unwrap().status.unwrap().healthy.unwrap().version
+}
+
+/// The images of the control plane and of the Gateway's proxies.
+fn images(observed: &Observed) -> [String; 2] {
+    [("isthmus-system", "isthmus-control-plane"), ("shop", "web-isthmus")].map(|(namespace, name)| {
+        let key = ObjectKey::new(object::DEPLOYMENT, namespace, name);
+        let image =
+            observed.object(&key).unwrap().data.pointer("/spec/template/spec/containers/0/image");
+        image.unwrap().as_str().unwrap().to_owned()
+    })
+}
+
+fn with_gateway_api(yaml: &str) -> Observed {
+    let mut observed = observed(yaml);
+    for plural in ["gatewayclasses", "gateways", "httproutes"] {
+        let annotations = json!({
+            "gateway.networking.k8s.io/bundle-version": "v1.7.0",
+            "gateway.networking.k8s.io/channel": "standard",
+        });
+        let name = format!("{plural}.gateway.networking.k8s.io");
+        let meta = json!({ "name": name, "annotations": annotations });
+        put(&mut observed, json!({ "kind": "CustomResourceDefinition", "metadata": meta }));
+    }
+    observed
+}
+
+/// Until the mesh runs.
+fn run(observed: &mut Observed) {
+    for _ in 0..3 {
+        settle(observed);
+        pods(observed, |_| true);
+    }
+    settle(observed);
+}
+
+/// A cluster with a mesh that runs.
+fn running() -> Observed {
+    let mut observed = with_gateway_api(THERE);
+    run(&mut observed);
+    observed
+}
+
+#[test]
+fn f9_at_rest_nothing_is_planned() {
+    let mut observed = running();
+    assert_eq!(condition(&observed, "Ready"), "True InForce: version 0.1.0 runs");
+    assert_eq!(condition(&observed, "ProxiesReady"), "True Running: the proxies of all 1 Gateways run");
+    assert_eq!(
+        condition(&observed, "GatewayAPISupported"),
+        "True Supported: Gateway API v1.7.0 (standard)"
+    );
+    let install = observed.install().unwrap();
+    assert_eq!(plan(&install, &observed), Plan::default());
+    // Not even when time passes.
+    observed.now = "2027-01-01T00:00:00Z".parse().unwrap();
+    assert_eq!(plan(&install, &observed), Plan::default());
+}
+
+#[test]
+fn f6_a_plan_that_is_cut_anywhere_ends_at_the_same_state() {
+    let whole = running();
+    for kept in 0..20 {
+        let mut observed = with_gateway_api(THERE);
+        let install = observed.install().unwrap();
+        let mut first = plan(&install, &observed);
+        first.steps.truncate(kept);
+        perform(&mut observed, &first);
+        run(&mut observed);
+        assert_eq!(observed.objects, whole.objects, "cut after {kept} steps");
+    }
+}
+
+#[test]
+fn f14_drift_is_told_or_repaired() {
+    let mut observed = running();
+    let key = ObjectKey::new(object::DEPLOYMENT, "isthmus-system", "isthmus-control-plane");
+    let mut deployment = serde_json::to_value(observed.object(&key).unwrap()).unwrap();
+    deployment["spec"]["replicas"] = 7.into();
+    put(&mut observed, deployment);
+    // This MeshInstall says `drift: Report`.
+    settle(&mut observed);
+    assert_eq!(
+        condition(&observed, "Drifted"),
+        "True ChangedByOthers: Deployment isthmus-system/isthmus-control-plane: spec.replicas: 1, not 7"
+    );
+    edit(&mut observed, |install| install["spec"]["drift"] = "Repair".into());
+    settle(&mut observed);
+    assert_eq!(observed.object(&key).unwrap().data["spec"]["replicas"], 1);
+}
+
+#[test]
+fn the_control_plane_is_changed_before_proxies() {
+    let mut observed = running();
+    edit(&mut observed, |install| install["spec"]["version"] = "0.2.0".into());
+    settle(&mut observed);
+    let new = ["isthmus.dev/isthmus:0.2.0", "isthmus.dev/proxy:0.2.0"];
+    assert_eq!(images(&observed), [new[0], "isthmus.dev/proxy:0.1.0"]);
+    run(&mut observed);
+    assert_eq!(images(&observed), new);
+    assert_eq!(condition(&observed, "Ready"), "True InForce: version 0.2.0 runs");
+    assert_eq!(healthy(&observed), "0.2.0");
+}
+
+#[test]
+fn f15_a_revision_that_does_not_run_is_undone() {
+    let mut observed = running();
+    edit(&mut observed, |install| install["spec"]["controlPlane"] = json!({"image": "bad"}));
+    settle(&mut observed);
+    pods(&mut observed, |image| image != "bad");
+    run(&mut observed);
+    let good = ["isthmus.dev/isthmus:0.1.0", "isthmus.dev/proxy:0.1.0"];
+    assert_eq!(images(&observed), good);
+    let told = condition(&observed, "Ready");
+    assert!(told.starts_with("False RolledBack: version 0.1.0 did not run"), "{told}");
+    assert!(told.contains("with image bad"), "{told}");
+    // Reverting the object restores all, with nothing done by hand.
+    edit(&mut observed, |install| install["spec"]["controlPlane"] = json!({}));
+    run(&mut observed);
+    assert_eq!(images(&observed), good);
+    assert_eq!(condition(&observed, "Ready"), "True InForce: version 0.1.0 runs");
+}
+
+#[test]
+fn f21_the_end_leaves_nothing_of_ours() {
+    let mut observed = running();
+    edit(&mut observed, |install| {
+        install["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+    });
+    settle(&mut observed);
+    let left: Vec<String> = observed.objects.keys().map(ToString::to_string).collect();
+    let ours = |name: &&String| !name.starts_with("CustomResourceDefinition");
+    assert_eq!(
+        left.iter().filter(ours).collect::<Vec<_>>(),
+        [
+            "Gateway shop/theirs",
+            "Gateway shop/web",
+            "GatewayClass other",
+            "ReferenceGrant certificates/shop"
+        ]
+    );
+}
+
+#[test]
+fn f10_the_end_comes_though_pods_do_not_go() {
+    let mut observed = running();
+    edit(&mut observed, |install| {
+        install["metadata"]["deletionTimestamp"] = "2025-12-31T23:50:00Z".into();
+    });
+    let install = observed.install().unwrap();
+    let last = plan(&install, &observed);
+    assert_eq!(last.steps.last().unwrap().action.key().kind, object::MESH_INSTALL);
+}
