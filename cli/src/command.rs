@@ -4,6 +4,7 @@ mod completion;
 mod demo;
 mod explain;
 mod get;
+mod operator;
 mod peer;
 mod run;
 mod translate;
@@ -15,6 +16,7 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand};
+use isthmus_api_server::connect;
 use isthmus_control_plane::{files::diagnostic::Diagnostic, socket::Client};
 use tokio::runtime;
 use tracing_subscriber::EnvFilter;
@@ -32,6 +34,7 @@ pub(crate) struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Run(run::Run),
+    Operator(operator::Operator),
     Get(get::Get),
     Explain(explain::Explain),
     Translate(translate::Translate),
@@ -46,6 +49,7 @@ impl Arguments {
     pub(crate) fn run(self) -> Result<(), Failure> {
         match self.command {
             Command::Run(command) => busy(command.run()),
+            Command::Operator(command) => busy(command.run()),
             Command::Get(command) => quiet(command.run()),
             Command::Explain(command) => quiet(command.run()),
             Command::Translate(command) => command.run(),
@@ -68,6 +72,25 @@ struct Instance {
 impl Instance {
     fn client(&self) -> Client {
         Client::new(&self.state_dir)
+    }
+}
+
+/// Which cluster is meant.
+#[derive(Args)]
+struct Cluster {
+    /// The kubeconfig file. The default is what `KUBECONFIG` says, or `~/.kube/config`, or the service
+    /// account of this pod.
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// The context in it. The default is its current one.
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+}
+
+impl Cluster {
+    async fn connect(&self) -> Result<isthmus_api_server::Client, Failure> {
+        let client = connect(self.kubeconfig.as_deref(), self.context.as_deref()).await;
+        client.map_err(|error| Failure::invalid(&error))
     }
 }
 

@@ -68,7 +68,7 @@ impl Observer for Console {
 }
 
 /// Ready at the first SIGTERM or SIGINT, and at the second one.
-fn signals() -> io::Result<(impl Future<Output = ()>, impl Future<Output = ()>)> {
+pub(super) fn signals() -> io::Result<(impl Future<Output = ()>, impl Future<Output = ()>)> {
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let (counted, count) = watch::channel(0_u32);
