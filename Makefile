@@ -1,5 +1,5 @@
 # Two commands matter: `make demo` shows the mesh at work, `make test` runs every check there is.
-.PHONY: demo test bench build-tools
+.PHONY: demo test bench build-tools clusters clusters-down cluster-tools
 
 # Builds that nobody steps through need no incremental data.
 export CARGO_INCREMENTAL ?= 0
@@ -8,11 +8,21 @@ demo: build-tools ## Two clusters on this machine: load, faults, failover, and a
 	cargo build --locked --bins
 	target/debug/isthmus demo
 
-test: build-tools ## Formatting, lints, every test.
+test: build-tools cluster-tools ## Formatting, lints, every test.
 	cargo fmt --all --check
 	cargo build --locked --workspace --all-targets
 	cargo test --locked --workspace
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+clusters: build-tools cluster-tools ## Two Kubernetes clusters on this machine (CLUSTERS=, NODES= say otherwise).
+	cargo build --locked --workspace --all-targets
+	@target/debug/clusters up --clusters=$(or $(CLUSTERS),2) --nodes=$(or $(NODES),1)
+
+clusters-down: ## Takes them down.
+	@target/debug/clusters down
+
+cluster-tools: build-tools
+	@tools/setup runc=runc nft=nftables ip=iproute2 nsenter=util-linux sysctl=procps
 
 build-tools:
 	@tools/setup cc=build-essential cmake=cmake git=git

@@ -1,4 +1,8 @@
-//! End-to-end tests; everything of interest is in `tests/`. Here is what several of them need.
+//! End-to-end tests are in `tests/`. Here is what several of them need: the programs, real Kubernetes
+//! clusters, and container images.
+
+pub mod cluster;
+pub mod image;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
