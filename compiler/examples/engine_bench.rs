@@ -44,7 +44,7 @@ fn settings() -> MeshSettings {
         gateway_identity: Some("spiffe://east.test/ns/isthmus-system/sa/east-west".parse().unwrap()),
         service_scope: ServiceScope::Cluster,
         names: None,
-        loopback_endpoints: false,
+        place: isthmus_world::fact::Place::Pods,
     }
 }
 

@@ -26,8 +26,16 @@ use std::{
 };
 
 use isthmus_east_west::{dns, handle::HandleKey, import::Import, trust::Trust};
+use isthmus_gateway::{
+    CONTROLLER,
+    listener::{granted_secrets, secrets},
+    reference::Grants,
+};
 use isthmus_ir::{Name, ObjectRef, Resource};
-use isthmus_world::{Change, Kind, Reports, Touched, World, fact::ExportedService, fact::MeshSettings};
+use isthmus_world::{
+    Change, Kind, Reports, Touched, World,
+    fact::{ExportedService, Gateway, MeshSettings},
+};
 
 use count::Attached;
 use demand::Demand;
@@ -108,6 +116,22 @@ impl Compiler {
         }
         let exported = self.world.peer_exported().cloned().map(Touched::PeerExport);
         self.touched.extend(exported);
+    }
+
+    /// The Secrets that Gateways of ours refer to and are permitted to refer to; what is known of Gateways,
+    /// classes and grants at this time counts, whether or not a kind is pending.
+    pub fn wanted_secrets(&self) -> BTreeSet<ObjectRef> {
+        let ours = |gateway: &&Arc<Gateway>| {
+            let class = self.world.gateway_class(&gateway.class);
+            class.is_some_and(|class| class.controller == CONTROLLER)
+        };
+        let granted = |gateway: &Arc<Gateway>| {
+            let namespaces = secrets(gateway);
+            let namespaces = namespaces.iter().map(|secret| secret.namespace.as_str());
+            let grants = unit::grants(&self.world, &gateway.meta.namespace, namespaces);
+            granted_secrets(gateway, Grants(&grants))
+        };
+        self.world.gateways().filter(ours).flat_map(granted).collect()
     }
 
     /// What is known.

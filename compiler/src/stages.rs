@@ -50,6 +50,7 @@ impl Stages {
                 self.east_west.mark(());
                 self.names.mark(());
             }
+            Touched::Definitions => self.classes.mark_all(),
             Touched::Roots | Touched::Peer(_) => self.trust.mark(()),
             Touched::PeerExport(service) => self.imports.mark(service.clone()),
             Touched::Proxies(_) | Touched::Kind(_) => {}
@@ -117,6 +118,9 @@ impl Stages {
     fn mark_service(&mut self, world: &World, demand: &Demand, object: &ObjectRef) {
         for route in world.mentioning(&Mention::Service(object.clone()), Kind::HttpRoute) {
             self.routes.mark(route.clone());
+        }
+        for gateway in world.mentioning(&Mention::Service(object.clone()), Kind::Gateway) {
+            self.gateways.mark(gateway.clone());
         }
         if world.service_export(object).is_some() {
             self.exports.mark(object.clone());

@@ -22,7 +22,7 @@ pub(crate) use certificate::Certificates;
 pub(crate) use class::Classes;
 pub(crate) use east_west::{EastWest, EastWestOutput};
 pub(crate) use export::{Exports, ExportsContext};
-pub(crate) use gateway::{Gateways, GatewaysContext};
+pub(crate) use gateway::{Gateways, GatewaysContext, grants};
 pub(crate) use import::{ImportOutput, Imports, ImportsContext};
 pub(crate) use name::{ImportNames, table};
 pub(crate) use port::Ports;

@@ -27,9 +27,9 @@ use isthmus_ir::{Fraction, Key, Kind as IrKind, Name, ObjectRef};
 use isthmus_world::{
     Change, Kind, KindState, ObjectKey,
     fact::{
-        AllowedNamespaces, BackendRef, ExportedService, Fact, GrantFrom, GrantTo, GroupKind, HttpFilter,
-        LabelSelector, Listener, ListenerTls, MeshSettings, Meta, NameSettings, Namespace,
-        ObjectReference, ParentRef, PeerFact, PeerState, Problem, ProxyReport, ReferenceGrant,
+        Address, AllowedNamespaces, BackendRef, ExportedService, Fact, GrantFrom, GrantTo, GroupKind,
+        HttpFilter, LabelSelector, Listener, ListenerTls, MeshSettings, Meta, NameSettings, Namespace,
+        ObjectReference, ParentRef, PeerFact, PeerState, Place, Problem, ProxyReport, ReferenceGrant,
         Requirement, SelectorOperator, ServiceScope, TlsMode,
     },
 };
@@ -43,6 +43,7 @@ struct Model {
     problems: BTreeMap<ObjectKey, Problem>,
     settings: Option<MeshSettings>,
     roots: Vec<bytes::Bytes>,
+    definitions: Option<BTreeMap<String, Option<String>>>,
     peers: BTreeMap<Arc<str>, KnownPeer>,
     reports: BTreeMap<(Name, Arc<str>), ProxyReport>,
 }
@@ -81,6 +82,7 @@ impl Model {
             }
             Change::Settings(settings) => self.settings = Some(settings),
             Change::Roots(roots) => self.roots = roots,
+            Change::Definitions(definitions) => self.definitions = Some(definitions),
             Change::Peer(fact) => {
                 let cluster = Arc::clone(&fact.cluster);
                 self.peers.entry(cluster).or_default().fact = Some(fact);
@@ -112,6 +114,7 @@ impl Model {
         let mut compiler =
             Compiler::new(self.settings.unwrap_or_else(settings), HandleKey::new([7; 32]));
         let mut all = vec![Change::Roots(self.roots)];
+        all.extend(self.definitions.map(Change::Definitions));
         all.extend(self.kinds.into_iter().map(|(kind, state)| Change::Kind { kind, state }));
         all.extend(self.facts.into_values().rev().map(Change::Upsert));
         all.extend(self.problems.into_iter().map(|(key, problem)| Change::Problem { key, problem }));
@@ -136,7 +139,7 @@ impl Model {
 }
 
 const NAMESPACES: [&str; 2] = ["a", "b"];
-const SERVICES: [(&str, &str); 3] = [("a", "x"), ("a", "y"), ("b", "x")];
+const SERVICES: [(&str, &str); 4] = [("a", "x"), ("a", "y"), ("b", "x"), ("a", "g-isthmus")];
 const GATEWAYS: [(&str, &str); 3] = [("a", "g"), ("a", "h"), ("b", "g")];
 const ROUTES: [(&str, &str); 4] = [("a", "r"), ("a", "s"), ("b", "r"), ("b", "s")];
 const PORTS: [u16; 2] = [80, 81];
@@ -267,6 +270,9 @@ fn a_service() -> impl Strategy<Value = Fact> {
         .prop_map(|((namespace, name), ports, affinity)| {
             let mut made = service(namespace, name, ports);
             made.client_ip_affinity = affinity;
+            if affinity {
+                made.gateway_addresses = vec![Address::Ip([192, 0, 2, 1].into())];
+            }
             Fact::Service(made)
         })
 }
@@ -376,9 +382,12 @@ fn a_report() -> impl Strategy<Value = Change> {
 
 fn some_settings() -> impl Strategy<Value = Change> {
     let ports = option::of(select(vec![20_000..=20_999, 20_000..=20_001]));
-    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
-    (flags, ports).prop_map(|((east_west, clusterset, identity), ports)| {
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    (flags, ports).prop_map(|((east_west, clusterset, identity, pods), ports)| {
         let mut made = settings();
+        if pods {
+            made.place = Place::Pods;
+        }
         let address = [127, 0, 0, 1].into();
         made.names = ports.map(|ports| NameSettings { address, ports, reserved: [20_000].into() });
         if !east_west {
@@ -405,6 +414,11 @@ fn a_kind() -> impl Strategy<Value = Change> {
     (select(Kind::ALL.to_vec()), state).prop_map(|(kind, state)| Change::Kind { kind, state })
 }
 
+fn some_definitions() -> impl Strategy<Value = Change> {
+    let version = select(vec![None, Some("v1.7.0".to_owned()), Some("v9.0.0".to_owned())]);
+    version.prop_map(|version| Change::Definitions([("gateways".to_owned(), version)].into()))
+}
+
 fn a_change() -> impl Strategy<Value = Change> {
     prop_oneof![
         30 => a_fact().prop_map(Change::Upsert),
@@ -415,6 +429,7 @@ fn a_change() -> impl Strategy<Value = Change> {
         3 => a_report(),
         1 => some_settings(),
         1 => (0..3_u8).prop_map(|n| Change::Roots((0..n).map(|i| vec![i].into()).collect())),
+        1 => some_definitions(),
         1 => a_kind(),
     ]
 }

@@ -34,7 +34,7 @@ fn settings() -> MeshSettings {
         gateway_identity: None,
         service_scope: ServiceScope::Cluster,
         names: None,
-        loopback_endpoints: true,
+        place: isthmus_world::fact::Place::Host,
     }
 }
 

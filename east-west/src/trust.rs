@@ -9,7 +9,7 @@ use std::{
 };
 
 use isthmus_ir::{Peer, TrustBundle, TrustDomain};
-use isthmus_world::fact::{MeshSettings, PeerFact, PeerState};
+use isthmus_world::fact::{MeshSettings, PeerFact, PeerState, Place};
 
 use crate::refusal::{Refusal, Why};
 
@@ -80,7 +80,7 @@ pub fn undialable(settings: &MeshSettings, address: SocketAddr) -> Option<&'stat
         Some("it is no unicast address")
     } else if is_metadata(ip) {
         Some("cloud metadata services are there")
-    } else if ip.is_loopback() && !settings.loopback_endpoints {
+    } else if ip.is_loopback() && settings.place == Place::Pods {
         Some("it is this machine's own loopback")
     } else {
         None

@@ -3,6 +3,7 @@
 //! What is asked for and not implemented is refused, never left out: a listener that should verify its
 //! clients does not come up without doing so.
 
+mod addresses;
 mod certificates;
 mod conflicts;
 mod ports;
@@ -10,13 +11,13 @@ mod report;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr},
     sync::Arc,
 };
 
 use isthmus_ir::{HostPattern, Listener, Name, ObjectRef, Protocol};
 use isthmus_world::fact::{self, Gateway, GroupKind, TlsMode};
 
+pub use addresses::Exposure;
 pub use ports::{Taken, port_conflicts};
 pub use report::{GatewayReport, ListenerReport};
 
@@ -40,6 +41,8 @@ pub struct Inputs<'a> {
     pub grants: Grants<'a>,
     /// This Gateway's share of [`port_conflicts`].
     pub taken: &'a [Taken],
+    /// Where its proxies run.
+    pub exposure: Exposure<'a>,
 }
 
 /// What follows from a Gateway.
@@ -69,13 +72,22 @@ struct Decided<'a> {
 /// The Secrets that listeners of `gateway` refer to: what to gather, and in which namespaces grants.
 pub fn secrets(gateway: &Gateway) -> BTreeSet<ObjectRef> {
     let source = Source::gateway_api("Gateway", &gateway.meta.namespace);
-    gateway
-        .listeners
-        .iter()
-        .filter_map(|l| l.tls.as_ref())
-        .flat_map(|tls| &tls.certificates)
-        .map(|r| ObjectRef::new(namespace(source, r), &r.name))
-        .collect()
+    references(gateway).map(|r| ObjectRef::new(namespace(source, r), &r.name)).collect()
+}
+
+/// Those of [`secrets`] that `grants`, which are those of their namespaces, let it refer to.
+pub fn granted_secrets(gateway: &Gateway, grants: Grants<'_>) -> BTreeSet<ObjectRef> {
+    let source = Source::gateway_api("Gateway", &gateway.meta.namespace);
+    let granted = references(gateway).filter(|r| is_secret(r) && grants.permit(source, r).is_ok());
+    granted.map(|r| ObjectRef::new(namespace(source, r), &r.name)).collect()
+}
+
+fn references(gateway: &Gateway) -> impl Iterator<Item = &fact::ObjectReference> {
+    gateway.listeners.iter().filter_map(|l| l.tls.as_ref()).flat_map(|tls| &tls.certificates)
+}
+
+fn is_secret(reference: &fact::ObjectReference) -> bool {
+    reference.kind.group.is_empty() && reference.kind.kind == "Secret"
 }
 
 /// Decides over one Gateway.
@@ -83,9 +95,9 @@ pub fn translate(inputs: Inputs<'_>) -> GatewayOutput {
     let gateway = inputs.gateway;
     let decided: Vec<_> =
         gateway.listeners.iter().enumerate().map(|(i, l)| decide(inputs, i, l)).collect();
-    let addresses = addresses(gateway);
+    let addresses = addresses::addresses(gateway, inputs.exposure);
     let report = report::report(gateway, inputs.class_accepted, &addresses, &decided);
-    let addresses = addresses.unwrap_or_default();
+    let addresses = addresses.map(|addresses| addresses.bound).unwrap_or_default();
     let listeners = if report.accepted() && report.unprogrammable.is_none() {
         decided.iter().filter_map(|d| ir(gateway, &addresses, d)).collect()
     } else {
@@ -219,36 +231,11 @@ fn protocol(listener: &fact::Listener, certificates: Vec<Name>) -> Option<Protoc
     }
 }
 
-/// Addresses that the Gateway binds, without repetition: the machine's own when it asks for none, or
-/// leaves one to us.
-///
-/// # Errors
-/// The condition that says which address cannot be had.
-fn addresses(gateway: &Gateway) -> Result<Vec<IpAddr>, Condition> {
-    let own = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let mut addresses = Vec::new();
-    for (index, (kind, value)) in gateway.addresses.iter().enumerate() {
-        let field = format!("spec.addresses[{index}]");
-        if kind != "IPAddress" {
-            let message = format!("{field}.type is {kind}; supported is IPAddress");
-            return Err(Condition::not("Accepted", "UnsupportedAddress", message));
-        }
-        let address = if value.is_empty() { Ok(own) } else { value.parse() };
-        let Ok(address) = address else {
-            let message = format!("{field}.value {value:?} is no IP address");
-            return Err(Condition::not("Programmed", "AddressNotUsable", message));
-        };
-        if !addresses.contains(&address) {
-            addresses.push(address);
-        }
-    }
-    if addresses.is_empty() {
-        addresses.push(own);
-    }
-    Ok(addresses)
-}
-
-fn ir(gateway: &Gateway, addresses: &[IpAddr], decided: &Decided<'_>) -> Option<Arc<Listener>> {
+fn ir(
+    gateway: &Gateway,
+    addresses: &[std::net::IpAddr],
+    decided: &Decided<'_>,
+) -> Option<Arc<Listener>> {
     let object = gateway.meta.object();
     let section = &decided.listener.name;
     Some(Arc::new(Listener {

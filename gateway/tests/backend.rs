@@ -18,8 +18,8 @@ use isthmus_gateway::{
 use isthmus_ir::{BackendProtocol, BackendTarget, Endpoint, EndpointState, ObjectRef, Reach};
 use isthmus_world::fact::{
     AddressFamily, BackendRef, EndpointConditions, EndpointSlice, GroupKind, HttpRoute, HttpRule,
-    MeshSettings, Meta, ObjectReference, RuleTimeouts, Service, ServicePort, ServiceScope, ServiceType,
-    SliceEndpoint, SlicePort,
+    MeshSettings, Meta, ObjectReference, Place, RuleTimeouts, Service, ServicePort, ServiceScope,
+    ServiceType, SliceEndpoint, SlicePort,
 };
 
 fn settings(loopback_endpoints: bool) -> MeshSettings {
@@ -33,7 +33,7 @@ fn settings(loopback_endpoints: bool) -> MeshSettings {
         gateway_identity: None,
         service_scope: ServiceScope::Cluster,
         names: None,
-        loopback_endpoints,
+        place: if loopback_endpoints { Place::Host } else { Place::Pods },
     }
 }
 
@@ -52,6 +52,7 @@ fn service() -> Service {
         headless: false,
         ports: vec![port("http", 80)],
         client_ip_affinity: false,
+        gateway_addresses: Vec::new(),
     }
 }
 

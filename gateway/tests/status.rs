@@ -8,22 +8,22 @@
     reason = "a test fails by a panic, and expectations are written by the tool"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use expect_test::{Expect, expect};
 use isthmus_gateway::{
     Condition,
     attachment::{self, Parent},
     class, http_route,
-    listener::{self, GatewayOutput},
+    listener::{self, Exposure, GatewayOutput},
     reference::Grants,
     status::{self, Progress},
 };
 use isthmus_world::fact::{
-    AllowedNamespaces, AllowedRoutes, Gateway, GatewayClass, GroupKind, HttpRoute, Listener, Meta,
-    ParentRef, Problem, ServiceScope,
+    Address, AllowedNamespaces, AllowedRoutes, Gateway, GatewayClass, GroupKind, HttpRoute, Listener,
+    Meta, ParentRef, Problem, ServiceScope,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// YAML with keys in order, whether or not some crate asks `serde_json` to keep them as they came.
 fn yaml(value: &Value) -> String {
@@ -65,12 +65,17 @@ fn gateway() -> Gateway {
 }
 
 fn translated(gateway: &Gateway) -> GatewayOutput {
+    exposed(gateway, Exposure::Host)
+}
+
+fn exposed(gateway: &Gateway, exposure: Exposure<'_>) -> GatewayOutput {
     listener::translate(listener::Inputs {
         gateway,
         class_accepted: true,
         certificates: &BTreeMap::new(),
         grants: Grants(&[]),
         taken: &[],
+        exposure,
     })
 }
 
@@ -464,4 +469,32 @@ fn long_messages_are_cut_between_characters() {
     report.conditions = vec![Condition::not("Accepted", "Invalid", "\u{e9}".repeat(5000))];
     let status = status::gateway(&gateway, &report, &BTreeMap::new(), &Progress::default(), None);
     assert!(troubles(&status).lines().next().unwrap().ends_with("\u{e9}..."));
+}
+
+#[test]
+fn a_gateway_behind_a_service_has_the_addresses_that_its_service_says() {
+    let mut gateway = gateway();
+    let done = Progress { acked: vec!["p".to_owned()], ..Progress::default() };
+    let status = |gateway: &Gateway, given: &[Address]| {
+        let output = exposed(gateway, Exposure::Service(given));
+        let status = status::gateway(gateway, &output.report, &BTreeMap::new(), &done, None);
+        let conditions = status["conditions"].as_array().unwrap().clone();
+        let programmed = conditions.into_iter().find(|c| c["type"] == "Programmed").unwrap();
+        let bound = output.listeners.iter().flat_map(|l| l.addresses.clone()).collect::<BTreeSet<_>>();
+        (programmed["reason"].as_str().unwrap().to_owned(), status["addresses"].clone(), bound)
+    };
+    let everywhere = BTreeSet::from(["::".parse().unwrap()]);
+    let (reason, addresses, bound) = status(&gateway, &[]);
+    assert_eq!((reason.as_str(), addresses, &bound), ("AddressNotAssigned", json!([]), &everywhere));
+    let given = [Address::Ip("192.0.2.7".parse().unwrap()), Address::Hostname("lb.example".into())];
+    let (_, addresses, bound) = status(&gateway, &given);
+    let shown = json!([
+        {"type": "IPAddress", "value": "192.0.2.7"},
+        {"type": "Hostname", "value": "lb.example"},
+    ]);
+    assert_eq!((addresses, bound), (shown, everywhere));
+    gateway.addresses = vec![("IPAddress".to_owned(), "192.0.2.8".to_owned())];
+    assert_eq!(status(&gateway, &given).0, "AddressNotUsable");
+    gateway.addresses = vec![("IPAddress".to_owned(), "192.0.2.7".to_owned())];
+    assert_eq!(status(&gateway, &given).0, "Programmed");
 }

@@ -11,7 +11,7 @@ mod multicluster;
 mod runtime;
 
 pub use core::{
-    AddressFamily, EndpointConditions, EndpointSlice, Namespace, Secret, Service, ServicePort,
+    Address, AddressFamily, EndpointConditions, EndpointSlice, Namespace, Secret, Service, ServicePort,
     ServiceType, SliceEndpoint, SlicePort,
 };
 pub use gateway::{
@@ -23,7 +23,7 @@ pub use http_route::{
 };
 pub use multicluster::{
     ExportedEndpoint, ExportedPort, ExportedService, ImportType, MeshSettings, NameSettings, PeerFact,
-    PeerState, ServiceExport, ServiceScope, SessionAffinity,
+    PeerState, Place, ServiceExport, ServiceScope, SessionAffinity,
 };
 pub use runtime::{Problem, ProxyReport};
 

@@ -14,6 +14,7 @@ mod meta;
 
 pub use kube::core::DynamicObject;
 
+use isthmus_crds::names::GATEWAY_LABEL;
 use serde_json::Value;
 
 use crate::{
@@ -101,7 +102,7 @@ fn fact(kind: Kind, meta: Meta, labels: &Labels, data: Value) -> Result<Option<F
         Kind::HttpRoute => Fact::HttpRoute(http_route::http_route(meta, data)?),
         Kind::ReferenceGrant => Fact::ReferenceGrant(gateway::grant(meta, data)?),
         Kind::Namespace => Fact::Namespace(crate::fact::Namespace { meta }),
-        Kind::Service => Fact::Service(core::service(meta, data)?),
+        Kind::Service => Fact::Service(core::service(meta, labels.contains_key(GATEWAY_LABEL), data)?),
         Kind::EndpointSlice => match labels.get("kubernetes.io/service-name") {
             Some(service) => Fact::EndpointSlice(core::endpoint_slice(meta, service, data)?),
             None => return Ok(None),

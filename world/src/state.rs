@@ -32,6 +32,7 @@ use store::{Edit, Store};
 pub struct World {
     settings: Arc<MeshSettings>,
     roots: Arc<Vec<bytes::Bytes>>,
+    definitions: Option<BTreeMap<String, Option<String>>>,
     kinds: BTreeMap<Kind, KindState>,
     classes: Store<GatewayClass>,
     gateways: Store<Gateway>,
@@ -73,6 +74,8 @@ pub enum Touched {
     Proxies(Name),
     /// The state of a kind.
     Kind(Kind),
+    /// Where the definitions of kinds come from.
+    Definitions,
 }
 
 impl World {
@@ -81,6 +84,7 @@ impl World {
         Self {
             settings: Arc::new(settings),
             roots: Arc::default(),
+            definitions: None,
             kinds: Kind::ALL.into_iter().map(|kind| (kind, KindState::Pending)).collect(),
             classes: Store::default(),
             gateways: Store::default(),
@@ -115,6 +119,13 @@ impl World {
                 if *self.roots != roots {
                     self.roots = Arc::new(roots);
                     touched(Touched::Roots);
+                }
+            }
+            Change::Definitions(definitions) => {
+                let definitions = Some(definitions);
+                if self.definitions != definitions {
+                    self.definitions = definitions;
+                    touched(Touched::Definitions);
                 }
             }
             Change::Peer(peer) => self.peers.upsert(peer, touched),

@@ -113,6 +113,7 @@ fn unread_report(problem: &Problem) -> GatewayReport {
     GatewayReport {
         conditions: vec![Condition::not("Accepted", "Invalid", message)],
         unprogrammable: Some(Condition::not("Programmed", "Invalid", "the Gateway is not accepted")),
+        unaddressed: None,
         addresses: Vec::new(),
         listeners: Vec::new(),
     }

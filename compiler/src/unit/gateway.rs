@@ -4,14 +4,14 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use isthmus_gateway::{
     certificate::CertificateOutput,
-    listener::{self, GatewayOutput, Taken, secrets},
+    listener::{self, Exposure, GatewayOutput, Taken, secrets},
     reference::Grants,
 };
 use isthmus_ir::ObjectRef;
 use isthmus_world::{
     World,
     engine::{Plain, Stage, Unit},
-    fact::{Gateway, ReferenceGrant},
+    fact::{Address, Gateway, Place, ReferenceGrant},
     same_fields,
 };
 
@@ -39,9 +39,11 @@ pub(crate) struct GatewayInputs {
     certificates: BTreeMap<ObjectRef, Arc<CertificateOutput>>,
     grants: Vec<Arc<ReferenceGrant>>,
     taken: Plain<Vec<Taken>>,
+    /// Those of its Service, where Gateways have Services.
+    addresses: Plain<Option<Vec<Address>>>,
 }
 
-same_fields!(GatewayInputs { gateway, class_accepted, certificates, grants, taken });
+same_fields!(GatewayInputs { gateway, class_accepted, certificates, grants, taken, addresses });
 
 impl Unit for Gateways {
     type Key = ObjectRef;
@@ -63,6 +65,7 @@ impl Unit for Gateways {
                 .filter_map(|s| Some((s.clone(), Arc::clone(context.certificates.output(s)?))))
                 .collect(),
             taken: Plain(taken.cloned().unwrap_or_default()),
+            addresses: Plain(addresses(context.world, key)),
             gateway: Arc::clone(gateway),
         })
     }
@@ -74,6 +77,10 @@ impl Unit for Gateways {
             certificates: &inputs.certificates,
             grants: Grants(&inputs.grants),
             taken: &inputs.taken.0,
+            exposure: match &inputs.addresses.0 {
+                Some(addresses) => Exposure::Service(addresses),
+                None => Exposure::Host,
+            },
         })
     }
 
@@ -86,8 +93,17 @@ impl Unit for Gateways {
     }
 }
 
+/// The addresses of the Service of a Gateway, where Gateways have Services.
+fn addresses(world: &World, gateway: &ObjectRef) -> Option<Vec<Address>> {
+    if world.settings().place == Place::Host {
+        return None;
+    }
+    let service = world.gateway_service(gateway);
+    Some(service.map(|service| service.gateway_addresses.clone()).unwrap_or_default())
+}
+
 /// Grants in those of `namespaces` that are not `own`, each once.
-pub(super) fn grants<'a>(
+pub(crate) fn grants<'a>(
     world: &World,
     own: &str,
     namespaces: impl Iterator<Item = &'a str>,

@@ -1,4 +1,4 @@
-//! All Gateways of accepted classes -> which of them has an address and port.
+//! All Gateways of accepted classes -> which of them has an address and port, where they share a machine.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -7,7 +7,7 @@ use isthmus_ir::ObjectRef;
 use isthmus_world::{
     World,
     engine::{Stage, Unit},
-    fact::Gateway,
+    fact::{Gateway, Place},
 };
 
 use super::Classes;
@@ -23,6 +23,9 @@ impl Unit for Ports {
     type Context<'a> = (&'a World, &'a Stage<Classes>);
 
     fn gather((world, classes): &Self::Context<'_>, (): &()) -> Option<Self::Inputs> {
+        if world.settings().place == Place::Pods {
+            return None;
+        }
         let accepted = |gateway: &&Arc<Gateway>| {
             let class = classes.output(&gateway.class).and_then(|class| class.as_ref().as_ref());
             class.is_some_and(|class| class.accepted)

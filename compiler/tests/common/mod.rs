@@ -33,7 +33,7 @@ pub fn settings() -> MeshSettings {
         gateway_identity: Some("spiffe://east.test/ns/isthmus-system/sa/east-west".parse().unwrap()),
         service_scope: ServiceScope::Cluster,
         names: None,
-        loopback_endpoints: true,
+        place: isthmus_world::fact::Place::Host,
     }
 }
 
@@ -137,6 +137,7 @@ pub fn service(namespace: &str, name: &str, ports: &[u16]) -> Service {
         headless: false,
         ports: ports.iter().map(port).collect(),
         client_ip_affinity: false,
+        gateway_addresses: Vec::new(),
     }
 }
 

@@ -37,7 +37,7 @@ pub(crate) fn settings(cluster: &str) -> MeshSettings {
         gateway_identity: Some(gateway_of(cluster)),
         service_scope: ServiceScope::Cluster,
         names: None,
-        loopback_endpoints: false,
+        place: isthmus_world::fact::Place::Pods,
     }
 }
 
@@ -67,6 +67,7 @@ pub(crate) fn service(ports: &[(&str, u16)]) -> fact::Service {
         headless: false,
         ports: ports.iter().map(port).collect(),
         client_ip_affinity: false,
+        gateway_addresses: Vec::new(),
     }
 }
 

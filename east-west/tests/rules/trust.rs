@@ -57,7 +57,7 @@ fn h3_addresses_that_must_not_be_dialled_are_left_out() {
 #[test]
 fn h3_loopback_is_dialled_where_a_directory_allows_it_but_never_ourselves() {
     let mut east = settings("east");
-    east.loopback_endpoints = true;
+    east.place = isthmus_world::fact::Place::Host;
     east.east_west = vec!["127.0.0.1:15443".parse().unwrap()];
     let mut west = peer("west");
     west.gateways = vec!["127.0.0.1:15443".parse().unwrap(), "127.0.0.1:25443".parse().unwrap()];
@@ -72,7 +72,8 @@ fn h3_loopback_is_dialled_where_a_directory_allows_it_but_never_ourselves() {
 #[test]
 fn h3_a_gateway_that_listens_everywhere_is_not_dialled_over_loopback() {
     let mut east = settings("east");
-    (east.loopback_endpoints, east.east_west) = (true, vec!["0.0.0.0:15443".parse().unwrap()]);
+    (east.place, east.east_west) =
+        (isthmus_world::fact::Place::Host, vec!["0.0.0.0:15443".parse().unwrap()]);
     assert!(undialable(&east, "127.0.0.1:15443".parse().unwrap()).is_some());
     assert!(undialable(&east, "[::1]:15443".parse().unwrap()).is_some());
     assert_eq!(undialable(&east, "127.0.0.1:25443".parse().unwrap()), None);

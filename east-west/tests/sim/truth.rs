@@ -51,7 +51,7 @@ pub(crate) fn settings(cluster: usize) -> MeshSettings {
         gateway_identity: Some(gateway_of(cluster)),
         service_scope: ServiceScope::Cluster,
         names: None,
-        loopback_endpoints: false,
+        place: isthmus_world::fact::Place::Pods,
     }
 }
 
@@ -148,6 +148,7 @@ impl Truth {
                 headless: service.headless,
                 ports: vec![port],
                 client_ip_affinity: false,
+                gateway_addresses: Vec::new(),
             }),
             endpoints: &self.endpoints(name),
         })

@@ -8,7 +8,7 @@ use std::{
 
 use isthmus_ir::{Endpoint, EndpointState, Reach};
 use isthmus_world::fact::{
-    AddressFamily, EndpointConditions, EndpointSlice, MeshSettings, ServicePort, SliceEndpoint,
+    AddressFamily, EndpointConditions, EndpointSlice, MeshSettings, Place, ServicePort, SliceEndpoint,
 };
 
 use super::Local;
@@ -43,7 +43,7 @@ pub(super) fn local(local: Local<'_>, port: &ServicePort, settings: &MeshSetting
             else {
                 continue;
             };
-            match refusal(*ip, settings.loopback_endpoints) {
+            match refusal(*ip, settings.place == Place::Host) {
                 Some(why) => refused.push(format!("EndpointSlice {}: {ip} {why}", slice.meta.object())),
                 None => add(&mut workloads, endpoint, state, SocketAddr::new(*ip, number)),
             }

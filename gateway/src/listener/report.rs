@@ -1,10 +1,8 @@
 //! What a Gateway's status says, as far as it follows from manifests alone.
 
-use std::net::IpAddr;
+use isthmus_world::fact::{Address, Gateway, GroupKind};
 
-use isthmus_world::fact::{Gateway, GroupKind};
-
-use super::Decided;
+use super::{Decided, addresses::Addresses};
 use crate::Condition;
 
 /// The part of a Gateway's status that follows from manifests alone.
@@ -14,8 +12,10 @@ pub struct GatewayReport {
     pub conditions: Vec<Condition>,
     /// `Programmed`, False, when it can never be programmed as it is.
     pub unprogrammable: Option<Condition>,
-    /// Addresses that its listeners bind.
-    pub addresses: Vec<IpAddr>,
+    /// `Programmed`, False, while it has not got all of its addresses; its listeners are served.
+    pub unaddressed: Option<Condition>,
+    /// Where clients reach it.
+    pub addresses: Vec<Address>,
     /// One for each of `spec.listeners`, in order.
     pub listeners: Vec<ListenerReport>,
 }
@@ -54,16 +54,18 @@ fn holds(conditions: &[Condition], kind: &str) -> bool {
 pub(super) fn report(
     gateway: &Gateway,
     class_accepted: bool,
-    addresses: &Result<Vec<IpAddr>, Condition>,
+    addresses: &Result<Addresses, Condition>,
     decided: &[Decided<'_>],
 ) -> GatewayReport {
     let accepted = accepted(gateway, class_accepted, addresses, decided);
     let unprogrammable = unprogrammable(&accepted, addresses, decided);
     let serves = accepted.holds() && unprogrammable.is_none();
+    let had = addresses.as_ref().ok().filter(|_| serves);
     GatewayReport {
         conditions: vec![accepted, resolved(decided)],
         unprogrammable,
-        addresses: if serves { addresses.clone().unwrap_or_default() } else { Vec::new() },
+        unaddressed: had.and_then(|addresses| addresses.missing.clone()),
+        addresses: had.map(|addresses| addresses.shown.clone()).unwrap_or_default(),
         listeners: decided.iter().map(|d| listener(d, serves)).collect(),
     }
 }
@@ -71,7 +73,7 @@ pub(super) fn report(
 fn accepted(
     gateway: &Gateway,
     class_accepted: bool,
-    addresses: &Result<Vec<IpAddr>, Condition>,
+    addresses: &Result<Addresses, Condition>,
     decided: &[Decided<'_>],
 ) -> Condition {
     let no = |reason, message: String| Condition::not("Accepted", reason, message);
@@ -113,7 +115,7 @@ fn resolved(decided: &[Decided<'_>]) -> Condition {
 /// Why no proxy will ever serve the Gateway as it is.
 fn unprogrammable(
     accepted: &Condition,
-    addresses: &Result<Vec<IpAddr>, Condition>,
+    addresses: &Result<Addresses, Condition>,
     decided: &[Decided<'_>],
 ) -> Option<Condition> {
     let no = |message: String| Some(Condition::not("Programmed", "Invalid", message));

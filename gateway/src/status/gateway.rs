@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use isthmus_world::fact::{Gateway, Problem};
+use isthmus_world::fact::{Address, Gateway, Problem};
 use serde_json::{Value, json};
 
 use super::{Progress, fields};
@@ -31,8 +31,11 @@ pub fn gateway(
     let addresses: Vec<_> = report
         .addresses
         .iter()
-        .filter(|a| !is_missing(**a, progress))
-        .map(|a| json!({ "type": "IPAddress", "value": a.to_string() }))
+        .filter_map(|a| match a {
+            Address::Ip(ip) if is_missing(*ip, progress) => None,
+            Address::Ip(ip) => Some(json!({ "type": "IPAddress", "value": ip.to_string() })),
+            Address::Hostname(name) => Some(json!({ "type": "Hostname", "value": name })),
+        })
         .collect();
     let listeners: Vec<_> =
         report.listeners.iter().map(|l| listener(l, attached, progress, generation)).collect();
@@ -77,6 +80,9 @@ fn accept_unbound(conditions: &mut [Condition], report: &GatewayReport, progress
 
 fn programmed(report: &GatewayReport, progress: &Progress) -> Condition {
     if let Some(condition) = &report.unprogrammable {
+        return condition.clone();
+    }
+    if let Some(condition) = &report.unaddressed {
         return condition.clone();
     }
     if let Some((name, why)) = progress.unbound.iter().find(|(_, why)| is_foreign(why)) {

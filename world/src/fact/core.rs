@@ -27,6 +27,18 @@ pub struct Service {
     pub ports: Vec<ServicePort>,
     /// `spec.sessionAffinity: ClientIP`.
     pub client_ip_affinity: bool,
+    /// Where clients reach it: what its load balancer says, or its own IPs when it has none. Kept for the
+    /// Service of a Gateway only, which has the label `gateway.networking.k8s.io/gateway-name`.
+    pub gateway_addresses: Vec<Address>,
+}
+
+/// Where something is reached.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Address {
+    /// An IP address.
+    Ip(IpAddr),
+    /// A DNS name.
+    Hostname(String),
 }
 
 /// The type of a Service.

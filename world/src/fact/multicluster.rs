@@ -39,8 +39,19 @@ pub struct MeshSettings {
     pub service_scope: ServiceScope,
     /// How services of the ClusterSet are reached by name; none when no names are answered.
     pub names: Option<NameSettings>,
-    /// Whether EndpointSlices may name loopback addresses: true for a directory.
-    pub loopback_endpoints: bool,
+    /// Where the objects are from, and so where proxies run.
+    pub place: Place,
+}
+
+/// Where a mesh is at home.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// Objects are those of a directory. Gateways share this machine: they bind the addresses that they ask
+    /// for, and EndpointSlices may name loopback addresses.
+    Host,
+    /// Objects are those of an API server. Each Gateway has pods of its own behind a Service, from which its
+    /// addresses come.
+    Pods,
 }
 
 /// How names of `clusterset.local` are served where services have no address of their own.

@@ -6,7 +6,7 @@ use isthmus_ir::Redacted;
 use k8s_openapi::{
     ByteString,
     api::{
-        core::v1::{ServicePort as WrittenServicePort, ServiceSpec},
+        core::v1::{ServicePort as WrittenServicePort, ServiceSpec, ServiceStatus},
         discovery::v1::{Endpoint, EndpointPort},
     },
 };
@@ -14,12 +14,14 @@ use serde_json::Value;
 
 use super::decode::{Fault, Path, optional, port, required};
 use crate::fact::{
-    AddressFamily, EndpointConditions, EndpointSlice, Meta, Secret, Service, ServicePort, ServiceType,
-    SliceEndpoint, SlicePort,
+    Address, AddressFamily, EndpointConditions, EndpointSlice, Meta, Secret, Service, ServicePort,
+    ServiceType, SliceEndpoint, SlicePort,
 };
 
-pub(super) fn service(meta: Meta, mut data: Value) -> Result<Service, Fault> {
+pub(super) fn service(meta: Meta, of_gateway: bool, mut data: Value) -> Result<Service, Fault> {
     let spec: ServiceSpec = optional(&mut data, "spec")?.unwrap_or_default();
+    let gateway_addresses =
+        if of_gateway { reached_at(&spec, optional(&mut data, "status")?) } else { Vec::new() };
     let ports = spec.ports.unwrap_or_default();
     Ok(Service {
         meta,
@@ -30,7 +32,25 @@ pub(super) fn service(meta: Meta, mut data: Value) -> Result<Service, Fault> {
         headless: spec.cluster_ip.as_deref() == Some("None"),
         ports: ports.into_iter().enumerate().map(service_port).collect::<Result<_, _>>()?,
         client_ip_affinity: spec.session_affinity.as_deref() == Some("ClientIP"),
+        gateway_addresses,
     })
+}
+
+/// What the load balancer of a Service says, or its own IPs when it asks for none.
+fn reached_at(spec: &ServiceSpec, status: Option<ServiceStatus>) -> Vec<Address> {
+    if spec.type_.as_deref() != Some("LoadBalancer") {
+        let own = spec.cluster_ips.iter().flatten();
+        return own.filter_map(|ip| ip.parse().ok()).map(Address::Ip).collect();
+    }
+    let balancer = status.and_then(|status| status.load_balancer).unwrap_or_default();
+    let ingress = balancer.ingress.unwrap_or_default().into_iter();
+    ingress
+        .filter_map(|point| match (point.ip.and_then(|ip| ip.parse().ok()), point.hostname) {
+            (Some(ip), _) => Some(Address::Ip(ip)),
+            (None, Some(name)) => Some(Address::Hostname(name)),
+            (None, None) => None,
+        })
+        .collect()
 }
 
 fn service_port((index, written): (usize, WrittenServicePort)) -> Result<ServicePort, Fault> {

@@ -19,7 +19,7 @@ pub enum Mention {
     Class(String),
     /// A Gateway, by a route's parentRef.
     Gateway(ObjectRef),
-    /// A Service, by a backendRef or an EndpointSlice.
+    /// A Service, by a backendRef, an EndpointSlice or the Gateway that it is in front of.
     Service(ObjectRef),
     /// A ServiceImport, by a backendRef.
     Import(ObjectRef),
@@ -50,7 +50,9 @@ impl Mentioning for EndpointSlice {
 
 impl Mentioning for Gateway {
     fn mentions(&self) -> Vec<Mention> {
-        let mut found = BTreeSet::from([Mention::Class(self.class.clone())]);
+        let service = isthmus_crds::names::of_gateway(&self.meta.name);
+        let service = Mention::Service(ObjectRef::new(&self.meta.namespace, service));
+        let mut found = BTreeSet::from([Mention::Class(self.class.clone()), service]);
         for reference in
             self.listeners.iter().filter_map(|l| l.tls.as_ref()).flat_map(|t| &t.certificates)
         {

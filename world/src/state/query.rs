@@ -1,6 +1,6 @@
 //! What can be asked of a World. Answers are facts or names, in a fixed order; nothing is decided here.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use isthmus_ir::{Name, ObjectRef};
 
@@ -32,6 +32,17 @@ impl World {
     /// The roots of this cluster's own trust domain; none before they are known.
     pub fn roots(&self) -> &Arc<Vec<bytes::Bytes>> {
         &self.roots
+    }
+
+    /// The bundle version of each CRD of Gateway API, by its name; none when the definitions are built in.
+    pub fn definitions(&self) -> Option<&BTreeMap<String, Option<String>>> {
+        self.definitions.as_ref()
+    }
+
+    /// The Service in front of a Gateway's pods.
+    pub fn gateway_service(&self, gateway: &ObjectRef) -> Option<&Arc<Service>> {
+        let name = isthmus_crds::names::of_gateway(&gateway.name);
+        self.service(&ObjectRef::new(&gateway.namespace, name))
     }
 
     /// A GatewayClass.

@@ -195,7 +195,7 @@ impl Spec {
             gateway_identity: None,
             service_scope: ServiceScope::Cluster,
             names: None,
-            loopback_endpoints: false,
+            place: isthmus_world::fact::Place::Pods,
         }
     }
 
