@@ -1,6 +1,7 @@
 //! The commands, and what several of them have in common.
 
 mod completion;
+mod control_plane;
 mod demo;
 mod explain;
 mod get;
@@ -35,6 +36,7 @@ pub(crate) struct Arguments {
 enum Command {
     Run(run::Run),
     Operator(operator::Operator),
+    ControlPlane(control_plane::ControlPlane),
     Get(get::Get),
     Explain(explain::Explain),
     Translate(translate::Translate),
@@ -50,6 +52,7 @@ impl Arguments {
         match self.command {
             Command::Run(command) => busy(command.run()),
             Command::Operator(command) => busy(command.run()),
+            Command::ControlPlane(command) => busy(command.run()),
             Command::Get(command) => quiet(command.run()),
             Command::Explain(command) => quiet(command.run()),
             Command::Translate(command) => command.run(),

@@ -148,9 +148,24 @@ impl Authority {
     /// # Errors
     /// When the request is none, or its signature is not by its key.
     pub fn issue(&self, id: &SpiffeId, request: &[u8], now: i64) -> Result<Leaf, CaError> {
+        self.issue_as(id, None, request, now)
+    }
+
+    /// As [`Authority::issue`], and the certificate also says which of several that have the identity it was
+    /// issued to: `name`, a DNS name.
+    ///
+    /// # Errors
+    /// When the request is none, its signature is not by its key, or `name` is none.
+    pub fn issue_as(
+        &self,
+        id: &SpiffeId,
+        name: Option<&str>,
+        request: &[u8],
+        now: i64,
+    ) -> Result<Leaf, CaError> {
         let request = CertificateSigningRequestDer::from(request);
         let request = CertificateSigningRequestParams::from_der(&request).map_err(CaError::Request)?;
-        self.sign(id, &request.public_key, now)
+        self.sign(id, name, &request.public_key, now)
     }
 
     /// A new key and a certificate for `id`, for this process.
@@ -159,14 +174,23 @@ impl Authority {
     /// When the cryptography fails.
     pub fn identity(&self, id: SpiffeId, now: i64) -> Result<Identity, CaError> {
         let key = KeyPair::generate().map_err(CaError::Crypto)?;
-        let leaf = self.sign(&id, &key, now)?;
+        let leaf = self.sign(&id, None, &key, now)?;
         let chain = vec![CertificateDer::from(leaf.certificate.to_vec())];
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         Ok(Identity { id, chain, key, not_after: leaf.not_after })
     }
 
-    fn sign(&self, id: &SpiffeId, key: &impl PublicKeyData, now: i64) -> Result<Leaf, CaError> {
+    fn sign(
+        &self,
+        id: &SpiffeId,
+        name: Option<&str>,
+        key: &impl PublicKeyData,
+        now: i64,
+    ) -> Result<Leaf, CaError> {
         let mut params = params(&id.to_string(), now, LEAF_LIFE)?;
+        if let Some(name) = name {
+            params.subject_alt_names.push(SanType::DnsName(name.try_into().map_err(CaError::Crypto)?));
+        }
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages =

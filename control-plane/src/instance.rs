@@ -5,6 +5,7 @@
 
 mod door;
 mod kept;
+mod machine;
 mod names;
 mod peers;
 
@@ -14,7 +15,8 @@ use std::{
     sync::{Arc, RwLock},
 };
 
-use isthmus_world::Change;
+use isthmus_compiler::Compiler;
+use isthmus_world::{Change, Kind, KindState};
 use isthmus_xds::{
     delta::server::Limits,
     evidence::Observation,
@@ -29,13 +31,14 @@ use tokio_stream::wrappers::UnixListenerStream;
 use self::{
     door::Door,
     kept::{authority, claim, handle_key},
+    machine::{Machine, Outputs},
     names::Names,
     peers::Peers,
 };
-pub use self::{kept::ClusterIdentity, names::NameSink};
+pub use self::{kept::ClusterIdentity, machine::Readiness, names::NameSink};
 use crate::{
     ca::{Authority, CaError},
-    core::{Core, Input, Outputs, Readiness},
+    core::{Core, Input},
     federation::FederationError,
     files::{
         diagnostic::Diagnostic,
@@ -156,7 +159,7 @@ pub async fn run(
 /// What is put together before anything runs.
 struct Instance {
     state: Arc<StateDir>,
-    core: Core,
+    core: Core<Machine>,
     door: Door,
     control: Server,
     listener: UnixListener,
@@ -194,18 +197,14 @@ impl Instance {
         let processes = supervisor.processes();
         let control = Server::bind(&state.path(SOCKET))
             .map_err(|e| InstanceError::Listen(state.path(SOCKET).display().to_string(), e))?;
-        let outputs = Outputs {
-            publisher: publisher.clone(),
-            supervisor,
-            store: store.clone(),
-            statuses,
-            news,
-            names: sink,
-        };
+        let outputs = Outputs { supervisor, store: store.clone(), statuses, news, names: sink };
         let federation = Some(peers.address);
-        let core = Core::new(settings, federation, handle_key(state)?, authority.roots(), outputs);
+        let mut compiler = Compiler::new(settings.mesh(federation), handle_key(state)?);
+        compiler.apply(Change::Roots(authority.roots()));
+        let machine = Machine::new(settings, federation, outputs);
+        let core = Core::new(compiler, publisher.clone(), machine);
         let (state, federation) = (state.clone(), peers.federation.clone());
-        let door = Door { store, processes, federation, closed: core.closed() };
+        let door = Door { store, processes, federation, closed: core.surroundings().closed() };
         Ok(Self {
             state,
             core,
@@ -222,15 +221,15 @@ impl Instance {
     }
 
     async fn run(
-        self,
+        mut self,
         source: Source,
         first: Batch,
         observer: impl Observer,
         shutdown: impl Future<Output = ()>,
         hurry: impl Future<Output = ()>,
     ) -> Result<(), InstanceError> {
-        let ready = self.core.ready();
-        let closed = closed_at_start(self.core.closed(), ready.clone());
+        let ready = self.core.surroundings().ready();
+        let closed = closed_at_start(self.core.surroundings().closed(), ready.clone());
         let (inputs, queue) = mpsc::channel(QUEUE);
         let (tell, observations) = mpsc::channel(QUEUE);
         let proxies =
@@ -239,7 +238,10 @@ impl Instance {
         let reports = tokio::spawn(forward(self.reports, inputs.clone()));
         let (control, door) = (self.control, Arc::new(self.door));
         let door = tokio::spawn(async move { control.serve(door).await });
-        let known = vec![Input::Changes(self.peers.known), Input::Edits(first.edits)];
+        // All objects are known at the start, as far as they are at all.
+        let synced = Kind::ALL.map(|kind| Change::Kind { kind, state: KindState::Synced });
+        let known = [Input::Changes(self.peers.known), Input::Told(first.edits)];
+        self.core.prepare(known.into_iter().chain([Input::Changes(synced.into())]).collect());
         let changes = tokio::spawn(forward_changes(self.peers.changes, inputs.clone()));
         let news = tokio::spawn(peers::tell(
             self.peers.news,
@@ -247,7 +249,7 @@ impl Instance {
             self.peers.address,
         ));
         let names = tokio::spawn(self.names.run());
-        let core = tokio::spawn(self.core.run(known, queue));
+        let core = tokio::spawn(self.core.run(queue));
         let outcome = tokio::select! {
             () = follow(source, observer, ready, inputs) => Ok(()),
             () = shutdown => Ok(()),
@@ -257,8 +259,8 @@ impl Instance {
         // The core ends when nobody is left who could tell it anything.
         reports.abort();
         changes.abort();
-        if let Ok(supervisor) = core.await {
-            supervisor.stop(hurry).await;
+        if let Ok(machine) = core.await {
+            machine.into_supervisor().stop(hurry).await;
         }
         self.peers.federation.shut_down().await;
         let _ = names.await;
@@ -295,14 +297,14 @@ async fn follow(
     mut source: Source,
     mut observer: impl Observer,
     mut ready: watch::Receiver<Option<Readiness>>,
-    inputs: mpsc::Sender<Input>,
+    inputs: mpsc::Sender<Input<Vec<Edit>>>,
 ) {
     let mut announced = false;
     loop {
         tokio::select! {
             batch = source.next() => {
                 report(&mut observer, &batch);
-                if inputs.send(Input::Edits(batch.edits)).await.is_err() {
+                if inputs.send(Input::Told(batch.edits)).await.is_err() {
                     return;
                 }
             }
@@ -317,11 +319,14 @@ async fn follow(
     }
 }
 
-async fn forward(mut reports: Reports, inputs: mpsc::Sender<Input>) {
+async fn forward(mut reports: Reports, inputs: mpsc::Sender<Input<Vec<Edit>>>) {
     while inputs.send(Input::Proxy(reports.next().await)).await.is_ok() {}
 }
 
-async fn forward_changes(mut changes: mpsc::Receiver<Vec<Change>>, inputs: mpsc::Sender<Input>) {
+async fn forward_changes(
+    mut changes: mpsc::Receiver<Vec<Change>>,
+    inputs: mpsc::Sender<Input<Vec<Edit>>>,
+) {
     while let Some(changes) = changes.recv().await {
         if inputs.send(Input::Changes(changes)).await.is_err() {
             return;

@@ -10,6 +10,7 @@ pub mod dns;
 pub mod federation;
 pub mod files;
 pub mod instance;
+pub mod kubernetes;
 pub mod settings;
 pub mod socket;
 pub mod state_dir;

@@ -8,7 +8,7 @@ use std::{
 
 use isthmus_crds::MeshInstallSpec;
 use isthmus_ir::{InvalidIdentity, SpiffeId, TrustDomain};
-use isthmus_world::fact::{MeshSettings, NameSettings, ServiceScope};
+use isthmus_world::fact::{MeshSettings, NameSettings, Place, ServiceScope};
 use serde_json::Value;
 
 /// What a cluster is to be.
@@ -97,6 +97,11 @@ impl Settings {
         })
     }
 
+    /// Whether both are of the same cluster, which cannot become another one.
+    pub fn same_cluster(&self, other: &Self) -> bool {
+        (&self.cluster, &self.trust_domain) == (&other.cluster, &other.trust_domain)
+    }
+
     /// What the World is told, `federation` being where this process takes peers' control planes.
     pub fn mesh(&self, federation: Option<SocketAddr>) -> MeshSettings {
         MeshSettings {
@@ -109,7 +114,23 @@ impl Settings {
             gateway_identity: self.east_west.and_then(|_| self.identity("east-west")),
             service_scope: self.service_scope,
             names: self.dns.map(|dns| self.names(dns, federation)),
-            loopback_endpoints: true,
+            place: Place::Host,
+        }
+    }
+
+    /// What the World is told in a Kubernetes cluster.
+    pub fn mesh_of_pods(&self) -> MeshSettings {
+        MeshSettings {
+            cluster: self.cluster.clone(),
+            trust_domain: self.trust_domain.clone(),
+            network: self.network.clone(),
+            zone: self.zone.clone(),
+            east_west: Vec::new(),
+            federation: None,
+            gateway_identity: None,
+            service_scope: self.service_scope,
+            names: None,
+            place: Place::Pods,
         }
     }
 
@@ -276,7 +297,7 @@ mod tests {
                         },
                     },
                 ),
-                loopback_endpoints: true,
+                place: Host,
             }
         "#]]
         .assert_debug_eq(&settings.mesh("127.0.0.1:9".parse().ok()));

@@ -3,7 +3,7 @@
 //! Takes what the source declares and what the compiler says of it; decides only when a condition last
 //! changed. Secrets are kept without their data (design, invariant 5).
 
-mod conditions;
+pub(crate) mod conditions;
 
 use std::collections::BTreeMap;
 

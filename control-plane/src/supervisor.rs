@@ -134,7 +134,7 @@ impl Supervisor {
     }
 
     /// Ends what an earlier control plane left running and [`Supervisor::want`] has not asked for.
-    pub async fn end_strays(&self) {
+    pub fn end_strays(&mut self) {
         let Ok(entries) = std::fs::read_dir(self.config.state.path("p")) else { return };
         for entry in entries.flatten() {
             let directory = entry.path();
@@ -144,7 +144,9 @@ impl Supervisor {
             {
                 let pid = running.pid();
                 tracing::info!(proxy = %spec.bearer.proxy.id, pid, "ending a proxy that nothing asks for");
-                drain(&mut running, &mut watch::Sender::new(Order::Drain).subscribe()).await;
+                self.keepers.spawn(async move {
+                    drain(&mut running, &mut watch::Sender::new(Order::Drain).subscribe()).await;
+                });
             }
         }
     }

@@ -4,8 +4,8 @@ use std::{future::Future, io, io::Write as _, path::PathBuf};
 
 use clap::Args;
 use isthmus_control_plane::{
-    core::Readiness,
     files::{diagnostic::Diagnostic, source::Given},
+    instance::Readiness,
     instance::{self, InstanceError, Observer, Options},
 };
 use tokio::{

@@ -7,10 +7,9 @@ use isthmus_world::Change;
 use isthmus_xds::evidence::Observation;
 use tokio::{net::TcpListener, sync::mpsc};
 
-use super::InstanceError;
+use super::{InstanceError, machine::News};
 use crate::{
     ca::Authority,
-    core::News,
     federation::{self, Federation, Setup, system_clock},
     settings::{LOOPBACK, Settings},
     state_dir::StateDir,

@@ -11,7 +11,7 @@ const IDENTITY: &[(&str, &[&str])] = &[
 
 /// Gives each condition of `status` the time of the same one in `old`, if that had the same status, and
 /// `now` otherwise (case F19).
-pub(super) fn stamp(status: &mut Value, old: Option<&Value>, now: &str) {
+pub(crate) fn stamp(status: &mut Value, old: Option<&Value>, now: &str) {
     let Some(fields) = status.as_object_mut() else { return };
     for (name, value) in fields.iter_mut() {
         let before = old.and_then(|old| old.get(name));

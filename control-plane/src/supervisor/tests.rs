@@ -163,8 +163,8 @@ async fn e2_a_proxy_outlives_its_control_plane_and_is_taken_over() {
     assert!(admitted(&bench.tokens, &token).await);
     // One that nothing asks for any more is ended.
     drop(supervisor);
-    let supervisor = bench.supervisor();
-    supervisor.end_strays().await;
+    let mut supervisor = bench.supervisor();
+    supervisor.end_strays();
     assert_eq!(told(&first, "drained").await, "drained");
 }
 

@@ -1,0 +1,187 @@
+//! A control plane in a Kubernetes cluster: what `isthmus control-plane` runs.
+//!
+//! Decides nothing but the order in which things start and end. Objects come by watches, statuses go back
+//! to the API server, and proxies are pods that call in by TLS; which pods there are is the operator's to
+//! say. Losing the API server changes nothing that proxies do (design, invariant 1): what is known stands,
+//! and everything is tried again.
+
+mod cluster;
+mod install;
+mod kept;
+mod probes;
+mod proof;
+mod roots;
+mod secrets;
+mod sources;
+mod statuses;
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use isthmus_api_server::{Client, ConnectError, Elector};
+use isthmus_compiler::Compiler;
+use isthmus_crds::names::CONTROL_PLANE;
+use isthmus_world::Change;
+use isthmus_xds::{
+    delta::server::Limits,
+    server::{self as xds, Publisher, Reports},
+    tls,
+};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+
+use self::{
+    cluster::{Cluster, News, Outlets},
+    kept::KeptError,
+    proof::{Gateways, Proof, Served},
+    secrets::Secrets,
+    statuses::Statuses,
+};
+use crate::{
+    ca::CaError,
+    core::{Core, Input},
+};
+
+/// Edits that may wait.
+const QUEUE: usize = 1024;
+
+/// What a control plane in a cluster is started with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The MeshInstall that says what the mesh is.
+    pub install: String,
+    /// The namespace of this pod.
+    pub namespace: String,
+    /// The name of this pod, by which it holds its Lease.
+    pub pod: String,
+    /// Where proxies call in.
+    pub listen: SocketAddr,
+    /// Where `/ready` and `/live` are answered.
+    pub ready: SocketAddr,
+}
+
+/// Why a control plane cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum KubernetesError {
+    /// There is no API server to talk to.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// What the cluster keeps for us cannot be used.
+    #[error(transparent)]
+    Kept(#[from] KeptError),
+    /// A certificate cannot be made.
+    #[error(transparent)]
+    Ca(#[from] CaError),
+    /// A port cannot be bound.
+    #[error("cannot listen on {0}")]
+    Listen(SocketAddr, #[source] io::Error),
+    /// The certificate cannot be used for TLS.
+    #[error("cannot serve TLS")]
+    Tls(#[from] rustls::Error),
+}
+
+/// Runs a control plane until `shutdown`.
+///
+/// # Errors
+/// When it cannot start: a port is taken, or what is kept of its CA cannot be used. An API server that is
+/// away is waited for.
+pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result<(), KubernetesError> {
+    let client = isthmus_api_server::connect(None, None).await?;
+    let listener = bind(options.listen).await?;
+    let (ready, is_ready) = watch::channel(false);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(probes::serve(bind(options.ready).await?, is_ready));
+    let mut shutdown = std::pin::pin!(shutdown);
+    let started = tokio::select! {
+        started = start(client, options, listener, ready, &mut tasks) => started?,
+        () = &mut shutdown => return Ok(()),
+    };
+    shutdown.await;
+    tracing::info!("ending");
+    started.end().await;
+    Ok(())
+}
+
+/// What is to be ended in order.
+struct Started {
+    elector: tokio::task::JoinHandle<()>,
+    resign: watch::Sender<bool>,
+}
+
+impl Started {
+    /// Gives the Lease back, so that another replica takes over at once.
+    async fn end(self) {
+        self.resign.send_replace(true);
+        let _ = self.elector.await;
+    }
+}
+
+async fn start(
+    client: Client,
+    options: Options,
+    listener: TcpListener,
+    ready: watch::Sender<bool>,
+    tasks: &mut JoinSet<()>,
+) -> Result<Started, KubernetesError> {
+    let (settings, installs) = install::first(client.clone(), &options.install).await;
+    let kept = kept::take(&client, &options.namespace, &settings).await?;
+    let authority = Arc::new(kept.authority);
+    let elector = Elector::new(client.clone(), &options.namespace, CONTROL_PLANE, &options.pod);
+    let (resign, resigned) = watch::channel(false);
+
+    let (publisher, reports) = Publisher::new(Limits::default());
+    let (inputs, queue) = mpsc::channel(QUEUE);
+    let statuses = Statuses::new(client.clone(), elector.leadership());
+    let gateways = Gateways::default();
+    let (wanted, wanted_secrets) = watch::channel(std::collections::BTreeSet::new());
+    let (namespaces, rooted) = watch::channel(std::collections::BTreeSet::new());
+
+    tasks.spawn(roots::publish(
+        client.clone(),
+        elector.leadership(),
+        options.namespace.clone(),
+        authority.roots(),
+        rooted,
+    ));
+    let elector = tokio::spawn(elector.run(wait(resigned)));
+    tasks.spawn(statuses.clone().write());
+    tasks.spawn(Secrets::new(client.clone(), inputs.clone()).follow(wanted_secrets));
+    sources::follow(&client, &inputs, tasks);
+    tasks.spawn(install::follow(installs, inputs.clone()));
+    tasks.spawn(forward(reports, inputs));
+
+    let mut compiler = Compiler::new(settings.mesh_of_pods(), kept.handles);
+    compiler.apply(Change::Roots(authority.roots()));
+    let outlets = Outlets { statuses, gateways: gateways.clone(), wanted, namespaces, ready };
+    let core = Core::new(compiler, publisher.clone(), Cluster::new(settings, outlets));
+    tasks.spawn(async move { drop(core.run(queue).await) });
+
+    let (config, renewals) = proof::server(Arc::clone(&authority))?;
+    tasks.spawn(renewals);
+    let incoming = tls::incoming(listener, config);
+    let proof = Arc::new(Proof::new(client, gateways.clone(), Arc::clone(&authority)));
+    let served = Arc::new(Served(gateways));
+    let (observations, _) = mpsc::channel(1);
+    tasks.spawn(async move {
+        let forever = std::future::pending();
+        if let Err(error) = xds::serve(incoming, publisher, served, proof, observations, forever).await {
+            tracing::error!(%error, "no longer serving proxies");
+        }
+    });
+    Ok(Started { elector, resign })
+}
+
+async fn wait(mut ended: watch::Receiver<bool>) {
+    // Whoever could say so is gone: that is an end too.
+    let _ = ended.wait_for(|ended| *ended).await;
+}
+
+async fn forward(mut reports: Reports, inputs: mpsc::Sender<Input<News>>) {
+    while inputs.send(Input::Proxy(reports.next().await)).await.is_ok() {}
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, KubernetesError> {
+    TcpListener::bind(address).await.map_err(|error| KubernetesError::Listen(address, error))
+}

@@ -1,0 +1,66 @@
+//! The MeshInstall that says what this mesh is.
+
+use isthmus_api_server::{Client, Event, Resource, Watched};
+use tokio::sync::mpsc;
+
+use super::cluster::News;
+use crate::{core::Input, settings::Settings};
+
+/// What is to come of the MeshInstall.
+pub(super) struct Installs(mpsc::Receiver<Event>);
+
+/// Waits until the MeshInstall `name` is there and makes sense: before, nobody knows who this cluster is.
+pub(super) async fn first(client: Client, name: &str) -> (Settings, Installs) {
+    let resource = Resource {
+        group: isthmus_crds::GROUP.to_owned(),
+        versions: vec!["v1alpha1".to_owned()],
+        kind: "MeshInstall".to_owned(),
+    };
+    let (events, told) = mpsc::channel(1);
+    tokio::spawn(isthmus_api_server::follow(client, Watched::one(resource, "", name), events));
+    let mut installs = Installs(told);
+    tracing::info!(name, "waiting for the mesh install");
+    loop {
+        if let Some(settings) = installs.next().await {
+            return (settings, installs);
+        }
+    }
+}
+
+impl Installs {
+    /// The next settings; none when what was told are none that can be used.
+    async fn next(&mut self) -> Option<Settings> {
+        let Some(event) = self.0.recv().await else { return std::future::pending().await };
+        match event {
+            Event::Upsert(object) => match Settings::of(Some(&object.data)) {
+                Ok(settings) => Some(settings),
+                Err(error) => {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "mesh install refused, the settings before it stand"
+                    );
+                    None
+                }
+            },
+            Event::Delete { name, .. } => {
+                tracing::warn!(name, "mesh install is gone, its settings stand");
+                None
+            }
+            Event::State(state) => {
+                tracing::debug!(?state, "mesh install");
+                None
+            }
+        }
+    }
+}
+
+/// Tells the core of every change.
+pub(super) async fn follow(mut installs: Installs, inputs: mpsc::Sender<Input<News>>) {
+    loop {
+        if let Some(settings) = installs.next().await
+            && inputs.send(Input::Told(News::Settings(Box::new(settings)))).await.is_err()
+        {
+            return;
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Who a proxy in a pod is: by its service account's token, which the API server reviews, when it asks for
+//! a certificate; and by that certificate from then on, so that a proxy comes back while the API server is
+//! away (cases E7, E8).
+//!
+//! A service account stands for the Gateway that it was made for. Whoever may run pods under it may serve
+//! for that Gateway: both are in the same namespace, and have the same owner.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use isthmus_api_server::Client;
+use isthmus_crds::names::{AUDIENCE, CONTROL_PLANE, NAMESPACE, of_gateway};
+use isthmus_identity::{Anchors, Optional, crypto_provider};
+use isthmus_ir::{Name, ObjectRef, SpiffeId};
+use isthmus_xds::{
+    ca::{Issue, Issued},
+    server::{Authenticate, Caller, Denied, Proxy, Role},
+    tls::{self, Peer},
+};
+use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInfo};
+use kube::{Api, api::PostParams};
+use rustls::{ServerConfig, sign::CertifiedKey};
+use tokio::{sync::watch, time::sleep};
+use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
+
+use super::KubernetesError;
+use crate::{
+    ca::{Authority, CaError, LEAF_LIFE},
+    tokens::now,
+};
+
+/// Where the API server says which pod a token was made for.
+const POD: &str = "authentication.kubernetes.io/pod-name";
+/// When a renewal that failed is tried again.
+const RETRY: Duration = Duration::from_mins(1);
+
+/// Which service account stands for which Gateway's scope. Cloning copies a pointer.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Gateways(Arc<RwLock<HashMap<ObjectRef, Name>>>);
+
+impl Gateways {
+    /// These are the scopes from now on.
+    pub(super) fn replace(&self, scopes: &BTreeSet<Name>) {
+        let accounts = scopes.iter().filter_map(|scope| Some((account(scope)?, scope.clone())));
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = accounts.collect();
+    }
+
+    fn scope(&self, account: &ObjectRef) -> Option<Name> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(account).cloned()
+    }
+}
+
+/// The service account of a Gateway's scope.
+fn account(scope: &Name) -> Option<ObjectRef> {
+    let (namespace, name) = scope.as_str().strip_prefix("gateway/")?.split_once('/')?;
+    Some(ObjectRef::new(namespace, of_gateway(name)))
+}
+
+/// Who is served: by certificate only.
+pub(super) struct Served(pub(super) Gateways);
+
+impl Authenticate for Served {
+    async fn authenticate(&self, caller: Caller<'_>) -> Result<Proxy, Denied> {
+        let peer = caller.extensions.get::<Peer>();
+        let (id, leaf) = peer
+            .and_then(|peer| Some((peer.id.as_ref()?, peer.chain.first()?)))
+            .ok_or_else(|| Denied("a client certificate is required".to_owned()))?;
+        let scope = service_account(id).and_then(|account| self.0.scope(&account));
+        let scope = scope.ok_or_else(|| Denied(format!("{id} is of no Gateway that is served here")))?;
+        let pod = pod_of(leaf).ok_or_else(|| Denied("the certificate names no pod".to_owned()))?;
+        Ok(Proxy { id: pod.as_str().into(), scope, role: Role::Ingress })
+    }
+}
+
+/// Issues certificates to pods.
+pub(super) struct Proof {
+    reviews: Api<TokenReview>,
+    gateways: Gateways,
+    authority: Arc<Authority>,
+}
+
+impl Proof {
+    pub(super) fn new(client: Client, gateways: Gateways, authority: Arc<Authority>) -> Self {
+        Self { reviews: Api::all(client), gateways, authority }
+    }
+
+    /// The service account and the pod that `token` was made for.
+    async fn review(&self, token: &str) -> Result<(ObjectRef, String), Denied> {
+        let spec =
+            TokenReviewSpec { audiences: Some(vec![AUDIENCE.to_owned()]), token: token.to_owned() };
+        let review = TokenReview { spec, ..TokenReview::default() };
+        let reviewed = self.reviews.create(&PostParams::default(), &review).await.map_err(|error| {
+            tracing::warn!(error = &error as &dyn std::error::Error, "a token cannot be reviewed");
+            Denied("the API server cannot review the token now: try again".to_owned())
+        })?;
+        let status = reviewed.status.unwrap_or_default();
+        let meant = status.audiences.unwrap_or_default().iter().any(|audience| audience == AUDIENCE);
+        if status.authenticated != Some(true) || !meant {
+            return Err(Denied("the token is not valid, or not for this purpose".to_owned()));
+        }
+        status
+            .user
+            .as_ref()
+            .and_then(bearer)
+            .ok_or_else(|| Denied("the token is of no pod's service account".to_owned()))
+    }
+}
+
+impl Issue for Proof {
+    async fn issue(&self, caller: Caller<'_>, csr: Bytes) -> Result<Issued, Denied> {
+        let token = caller.bearer.ok_or_else(|| Denied("a token is required".to_owned()))?;
+        let (account, pod) = self.review(token).await?;
+        if self.gateways.scope(&account).is_none() {
+            return Err(Denied(format!(
+                "service account {account} is of no Gateway that is served here"
+            )));
+        }
+        let id = identity(&account, &self.authority)?;
+        let name = format!("{pod}.{}", account.namespace);
+        let leaf = self.authority.issue_as(&id, Some(&name), &csr, now()).map_err(|error| {
+            tracing::warn!(%id, error = &error as &dyn std::error::Error, "certificate not issued");
+            Denied(error.to_string())
+        })?;
+        tracing::info!(%id, pod, "certificate issued");
+        Ok(Issued {
+            chain: vec![leaf.certificate],
+            not_after: leaf.not_after,
+            trust_domain: self.authority.trust_domain().clone(),
+            roots: self.authority.roots(),
+        })
+    }
+}
+
+fn identity(account: &ObjectRef, authority: &Authority) -> Result<SpiffeId, Denied> {
+    let path = format!("/ns/{}/sa/{}", account.namespace, account.name);
+    SpiffeId::new(authority.trust_domain(), &path).map_err(|error| Denied(error.to_string()))
+}
+
+/// The service account of an identity.
+fn service_account(id: &SpiffeId) -> Option<ObjectRef> {
+    let mut parts = id.path().strip_prefix("/ns/")?.split('/');
+    let (namespace, sa, name) = (parts.next()?, parts.next()?, parts.next()?);
+    (sa == "sa" && parts.next().is_none()).then(|| ObjectRef::new(namespace, name))
+}
+
+/// The service account and the pod of a reviewed user.
+fn bearer(user: &UserInfo) -> Option<(ObjectRef, String)> {
+    let name = user.username.as_deref()?.strip_prefix("system:serviceaccount:")?;
+    let (namespace, name) = name.split_once(':')?;
+    let pod = user.extra.as_ref()?.get(POD)?.first()?.clone();
+    Some((ObjectRef::new(namespace, name), pod))
+}
+
+/// The name of the pod that a certificate was issued to: its DNS name.
+fn pod_of(leaf: &[u8]) -> Option<String> {
+    let (_, leaf) = X509Certificate::from_der(leaf).ok()?;
+    let names = leaf.subject_alternative_name().ok()??;
+    names.value.general_names.iter().find_map(|name| match name {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        _ => None,
+    })
+}
+
+/// The settings of the port for proxies, and what keeps its certificate fresh.
+pub(super) fn server(
+    authority: Arc<Authority>,
+) -> Result<(watch::Receiver<Arc<ServerConfig>>, impl Future<Output = ()> + Send), KubernetesError> {
+    let (configs, config) = watch::channel(config(&authority)?);
+    let renewing = async move {
+        let mut wait = LEAF_LIFE / 3;
+        while !configs.is_closed() {
+            sleep(wait).await;
+            wait = match self::config(&authority) {
+                Ok(config) => {
+                    configs.send_replace(config);
+                    LEAF_LIFE / 3
+                }
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, "cannot renew the control plane's certificate");
+                    RETRY
+                }
+            };
+        }
+    };
+    Ok((config, renewing))
+}
+
+fn config(authority: &Authority) -> Result<Arc<ServerConfig>, KubernetesError> {
+    let path = format!("/ns/{NAMESPACE}/sa/{CONTROL_PLANE}");
+    let crypto = |_| CaError::Crypto(rcgen::Error::CouldNotParseCertificate);
+    let id = SpiffeId::new(authority.trust_domain(), &path).map_err(crypto)?;
+    let identity = authority.identity(id, now())?;
+    let key = CertifiedKey::from_der(identity.chain, identity.key, &crypto_provider())?;
+    let anchors = Anchors::new(authority.trust_domain(), authority.roots())
+        .map_err(|_| CaError::Stored(rcgen::Error::CouldNotParseCertificate))?;
+    Ok(tls::server_config(Optional(anchors), Arc::new(key))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
+
+    use isthmus_ir::SpiffeId;
+    use isthmus_xds::{
+        server::{Authenticate as _, Caller, Denied, Proxy},
+        tls::Peer,
+    };
+    use k8s_openapi::api::authentication::v1::UserInfo;
+
+    use super::{Gateways, POD, Served, bearer};
+    use crate::{ca::Authority, tokens::now};
+
+    fn served() -> Served {
+        let gateways = Gateways::default();
+        gateways.replace(&BTreeSet::from(["gateway/shop/edge".into()]));
+        Served(gateways)
+    }
+
+    async fn authenticate(id: Option<&str>, pod: Option<&str>) -> Result<Proxy, Denied> {
+        let authority = Authority::generate("east.example".parse().unwrap(), now()).unwrap();
+        let id: Option<SpiffeId> = id.map(|id| id.parse().unwrap());
+        let key = rcgen::KeyPair::generate().unwrap();
+        let csr = rcgen::CertificateParams::default().serialize_request(&key).unwrap();
+        let chain = id.iter().map(|id| {
+            let leaf = authority.issue_as(id, pod, csr.der(), now()).unwrap();
+            leaf.certificate.to_vec().into()
+        });
+        let address: SocketAddr = "192.0.2.1:1".parse().unwrap();
+        let peer = Peer::new(id.clone(), chain.collect(), address);
+        let mut extensions = http::Extensions::new();
+        extensions.insert(Arc::new(peer.clone()));
+        extensions.insert(peer);
+        served().authenticate(Caller { bearer: None, extensions: &extensions }).await
+    }
+
+    #[tokio::test]
+    async fn e7_only_the_service_account_of_a_gateway_is_told_its_resources() {
+        let edge = "spiffe://east.example/ns/shop/sa/edge-isthmus";
+        let proxy = authenticate(Some(edge), Some("edge-1.shop")).await.unwrap();
+        assert_eq!((proxy.id.as_str(), proxy.scope.as_str()), ("edge-1.shop", "gateway/shop/edge"));
+        for other in [
+            "spiffe://east.example/ns/bank/sa/edge-isthmus",
+            "spiffe://east.example/ns/shop/sa/edge",
+            "spiffe://east.example/ns/shop/sa/edge-isthmus/x",
+        ] {
+            authenticate(Some(other), Some("edge-1.shop")).await.unwrap_err();
+        }
+        authenticate(Some(edge), None).await.unwrap_err();
+        authenticate(None, None).await.unwrap_err();
+    }
+
+    #[test]
+    fn a_token_counts_only_with_its_pod() {
+        let user = |name: &str, pod: Option<&str>| UserInfo {
+            username: Some(name.to_owned()),
+            extra: pod.map(|pod| [(POD.to_owned(), vec![pod.to_owned()])].into()),
+            ..UserInfo::default()
+        };
+        let (account, pod) =
+            bearer(&user("system:serviceaccount:shop:edge-isthmus", Some("edge-1"))).unwrap();
+        assert_eq!((account.to_string().as_str(), pod.as_str()), ("shop/edge-isthmus", "edge-1"));
+        assert!(bearer(&user("system:serviceaccount:shop:edge-isthmus", None)).is_none());
+        assert!(bearer(&user("kubernetes-admin", Some("edge-1"))).is_none());
+    }
+}

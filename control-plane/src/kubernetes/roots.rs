@@ -1,0 +1,89 @@
+//! The ConfigMap by which pods learn the root that vouches for their control plane: one in the mesh's own
+//! namespace, and one in each that has a Gateway of ours.
+//!
+//! Written by the leader only, and only where it says something else than it should.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use bytes::Bytes;
+use isthmus_api_server::{Client, Leadership};
+use isthmus_crds::names::ROOT;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{
+    Api,
+    api::{ObjectMeta, Patch, PatchParams},
+};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
+
+use super::statuses::MANAGER;
+
+const KEY: &str = "root.pem";
+/// Between two attempts that fail.
+const RETRY: Duration = Duration::from_secs(1);
+/// How often to look whether somebody has changed or deleted one.
+const LOOK: Duration = Duration::from_mins(1);
+
+/// Keeps them as they should be, for as long as somebody says which there are.
+pub(super) async fn publish(
+    client: Client,
+    mut leadership: Leadership,
+    own: String,
+    roots: Vec<Bytes>,
+    mut namespaces: watch::Receiver<BTreeSet<String>>,
+) {
+    let pem: String = roots.iter().map(|root| pem(root)).collect();
+    loop {
+        leadership.gained().await;
+        let mut all = namespaces.borrow_and_update().clone();
+        all.insert(own.clone());
+        let mut failed = false;
+        for namespace in all {
+            if let Err(error) = ensure(&client, &leadership, &namespace, &pem).await {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(namespace, error, "the root cannot be written");
+                failed = true;
+            }
+        }
+        if failed {
+            sleep(RETRY).await;
+        } else if let Ok(Err(_)) = timeout(LOOK, namespaces.changed()).await {
+            return;
+        }
+    }
+}
+
+async fn ensure(
+    client: &Client,
+    leadership: &Leadership,
+    namespace: &str,
+    pem: &str,
+) -> kube::Result<()> {
+    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+    let there = maps.get_opt(ROOT).await?;
+    let same =
+        there.and_then(|map| map.data).is_some_and(|data| data.get(KEY).is_some_and(|p| p == pem));
+    if same || !leadership.holds() {
+        return Ok(());
+    }
+    let map = ConfigMap {
+        metadata: ObjectMeta {
+            name: Some(ROOT.to_owned()),
+            labels: Some([("app.kubernetes.io/managed-by".to_owned(), "isthmus".to_owned())].into()),
+            ..ObjectMeta::default()
+        },
+        data: Some([(KEY.to_owned(), pem.to_owned())].into()),
+        ..ConfigMap::default()
+    };
+    maps.patch(ROOT, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&map)).await.map(drop)
+}
+
+fn pem(der: &[u8]) -> String {
+    let text = BASE64_STANDARD.encode(der);
+    let lines: Vec<&str> =
+        text.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
+    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+}

@@ -1,0 +1,73 @@
+//! Secrets, one watch for each that a Gateway of ours refers to and may refer to, and none for any other: no
+//! right to read all Secrets is needed, and none that nobody asks for is in memory (case F23).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use isthmus_api_server::{Client, Event, Watched};
+use isthmus_ir::ObjectRef;
+use isthmus_world::Kind;
+use tokio::{
+    sync::{mpsc, watch},
+    task::{AbortHandle, JoinSet},
+};
+
+use super::{cluster::News, sources::resource};
+use crate::core::Input;
+
+/// Follows the Secrets that are asked for.
+pub(super) struct Secrets {
+    client: Client,
+    inputs: mpsc::Sender<Input<News>>,
+    followed: BTreeMap<ObjectRef, AbortHandle>,
+    tasks: JoinSet<()>,
+}
+
+impl Secrets {
+    pub(super) fn new(client: Client, inputs: mpsc::Sender<Input<News>>) -> Self {
+        Self { client, inputs, followed: BTreeMap::new(), tasks: JoinSet::new() }
+    }
+
+    /// Follows those of `wanted`, for as long as somebody says what is wanted.
+    pub(super) async fn follow(mut self, mut wanted: watch::Receiver<BTreeSet<ObjectRef>>) {
+        loop {
+            let now = wanted.borrow_and_update().clone();
+            let gone: Vec<_> =
+                self.followed.keys().filter(|secret| !now.contains(*secret)).cloned().collect();
+            for secret in gone {
+                if let Some(task) = self.followed.remove(&secret) {
+                    task.abort();
+                }
+                if self.inputs.send(Input::Told(News::SecretUnwanted(secret))).await.is_err() {
+                    return;
+                }
+            }
+            for secret in now {
+                if !self.followed.contains_key(&secret) {
+                    self.begin(secret);
+                }
+            }
+            while self.tasks.try_join_next().is_some() {}
+            if wanted.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn begin(&mut self, secret: ObjectRef) {
+        let watched = Watched::one(resource(Kind::Secret), &secret.namespace, &secret.name);
+        let task = one(self.client.clone(), watched, secret.clone(), self.inputs.clone());
+        self.followed.insert(secret, self.tasks.spawn(task));
+    }
+}
+
+async fn one(client: Client, watched: Watched, secret: ObjectRef, inputs: mpsc::Sender<Input<News>>) {
+    let (events, mut told) = mpsc::channel::<Event>(1);
+    let passing = async {
+        while let Some(event) = told.recv().await {
+            if inputs.send(Input::Told(News::Secret(secret.clone(), event))).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::join!(isthmus_api_server::follow(client, watched, events), passing);
+}

@@ -1,0 +1,322 @@
+//! Statuses on their way to the API server.
+//!
+//! Every replica knows what the statuses should be; the leader writes those that are different. A write
+//! carries the `resourceVersion` of what it was computed from, so that it never takes back what somebody
+//! else wrote in between, and it is computed anew when it comes too late (cases F5, F7, F9). The lists of a
+//! route's status are atomic for server-side apply, so what other controllers wrote is put back as it was
+//! (case F19).
+
+mod merge;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use isthmus_api_server::{Client, DynamicObject, Leadership};
+use isthmus_compiler::StatusChange;
+use isthmus_world::{Kind, ObjectKey};
+use kube::{
+    Api,
+    api::{ApiResource, Patch, PatchParams},
+};
+use serde_json::{Value, json};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use tokio::{
+    sync::Notify,
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until},
+};
+
+use self::merge::{demoted, merged};
+
+/// Who writes.
+pub(super) const MANAGER: &str = "isthmus.dev/gateway-controller";
+/// Writes at a time.
+const AT_ONCE: usize = 16;
+/// After the start, proxies have so long to come back before anything is said to be programmed no more.
+const GRACE: Duration = Duration::from_secs(30);
+/// Between two attempts when the API server fails.
+const RETRY: Duration = Duration::from_secs(1);
+/// Between two attempts when somebody else was faster.
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// What statuses are, and what they should be. Cloning copies a pointer.
+#[derive(Clone)]
+pub(super) struct Statuses(Arc<Shared>);
+
+struct Shared {
+    client: Client,
+    leadership: Leadership,
+    book: Mutex<Book>,
+    news: Notify,
+    /// When proxies should all be back.
+    settled: Instant,
+}
+
+#[derive(Default)]
+struct Book {
+    observed: BTreeMap<ObjectKey, Observed>,
+    desired: BTreeMap<ObjectKey, Value>,
+    /// To be looked at.
+    dirty: BTreeSet<ObjectKey>,
+    /// To be looked at later.
+    delayed: BTreeSet<(Instant, ObjectKey)>,
+    /// Being written.
+    writing: BTreeSet<ObjectKey>,
+}
+
+/// An object as it was last seen.
+#[derive(Clone)]
+struct Observed {
+    api_version: String,
+    resource_version: String,
+    status: Value,
+}
+
+/// One write.
+struct Write {
+    key: ObjectKey,
+    api_version: String,
+    resource_version: String,
+    status: Value,
+}
+
+/// What came of a write.
+enum Outcome {
+    /// It is there now.
+    Written(Observed),
+    /// The object is gone, or will never take it; nothing is left to do.
+    Pointless,
+    /// To be tried again after so long.
+    Again(Duration),
+}
+
+impl Statuses {
+    pub(super) fn new(client: Client, leadership: Leadership) -> Self {
+        Self(Arc::new(Shared {
+            client,
+            leadership,
+            book: Mutex::default(),
+            news: Notify::new(),
+            settled: Instant::now() + GRACE,
+        }))
+    }
+
+    /// An object was seen.
+    pub(super) fn observed(&self, kind: Kind, object: &DynamicObject) {
+        if plural(kind).is_none() {
+            return;
+        }
+        let Some(seen) = Observed::of(object) else { return };
+        let metadata = &object.metadata;
+        let (namespace, name) = (metadata.namespace.as_deref(), metadata.name.as_deref());
+        let key = ObjectKey::new(kind, namespace.unwrap_or_default(), name.unwrap_or_default());
+        let mut book = self.book();
+        book.observed.insert(key.clone(), seen);
+        if book.desired.contains_key(&key) {
+            book.dirty.insert(key);
+            drop(book);
+            self.0.news.notify_one();
+        }
+    }
+
+    /// An object is gone.
+    pub(super) fn gone(&self, key: &ObjectKey) {
+        let mut book = self.book();
+        book.observed.remove(key);
+        book.desired.remove(key);
+        book.dirty.remove(key);
+    }
+
+    /// These statuses should be different now.
+    pub(super) fn desire(&self, changes: Vec<StatusChange>) {
+        if changes.is_empty() {
+            return;
+        }
+        let mut book = self.book();
+        for StatusChange { kind, object, status } in changes {
+            let key = ObjectKey { kind, object };
+            book.desired.insert(key.clone(), status.unwrap_or(Value::Null));
+            book.dirty.insert(key);
+        }
+        drop(book);
+        self.0.news.notify_one();
+    }
+
+    /// Writes while this replica is the leader, for ever.
+    pub(super) async fn write(self) {
+        let mut leadership = self.0.leadership.clone();
+        loop {
+            leadership.gained().await;
+            self.look_at_all();
+            tokio::select! {
+                () = self.write_on() => {}
+                () = leadership.lost() => {}
+            }
+        }
+    }
+
+    /// Writes what is to be written, again and again.
+    async fn write_on(&self) {
+        let mut writes = JoinSet::new();
+        loop {
+            while writes.len() < AT_ONCE
+                && let Some(write) = self.next()
+            {
+                let client = self.0.client.clone();
+                writes.spawn(async move {
+                    let key = write.key.clone();
+                    (key, perform(&client, write).await)
+                });
+            }
+            let later = self.book().delayed.first().map(|(at, _)| *at);
+            tokio::select! {
+                Some(done) = writes.join_next() => {
+                    if let Ok((key, outcome)) = done {
+                        self.done(key, outcome);
+                    }
+                }
+                () = self.0.news.notified() => {}
+                () = sleep_until(later.unwrap_or_else(Instant::now)), if later.is_some() => self.wake(),
+            }
+        }
+    }
+
+    /// The next write that is needed.
+    fn next(&self) -> Option<Write> {
+        let mut book = self.book();
+        while let Some(key) = book.ready() {
+            let desired = book.desired.get(&key).cloned();
+            let (Some(desired), Some(observed)) = (desired, book.observed.get(&key).cloned()) else {
+                continue;
+            };
+            let Some(status) = merged(key.kind, &observed.status, &desired, &now()) else { continue };
+            if Instant::now() < self.0.settled && demoted(&observed.status, &status) {
+                book.delayed.insert((self.0.settled, key));
+                continue;
+            }
+            if !self.0.leadership.holds() {
+                return None;
+            }
+            book.writing.insert(key.clone());
+            let Observed { api_version, resource_version, .. } = observed;
+            return Some(Write { key, api_version, resource_version, status });
+        }
+        None
+    }
+
+    fn done(&self, key: ObjectKey, outcome: Outcome) {
+        let mut book = self.book();
+        book.writing.remove(&key);
+        match outcome {
+            Outcome::Written(observed) if book.observed.contains_key(&key) => {
+                book.observed.insert(key, observed);
+            }
+            Outcome::Written(_) | Outcome::Pointless => {}
+            Outcome::Again(wait) => drop(book.delayed.insert((Instant::now() + wait, key))),
+        }
+    }
+
+    /// Moves what was delayed until now to what is to be looked at.
+    fn wake(&self) {
+        let now = Instant::now();
+        let mut book = self.book();
+        while book.delayed.first().is_some_and(|(at, _)| *at <= now) {
+            if let Some((_, key)) = book.delayed.pop_first() {
+                book.dirty.insert(key);
+            }
+        }
+    }
+
+    fn look_at_all(&self) {
+        let mut book = self.book();
+        book.writing.clear();
+        let all: Vec<_> = book.desired.keys().cloned().collect();
+        book.dirty.extend(all);
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.0.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Book {
+    /// One that is to be looked at and is not being written.
+    fn ready(&mut self) -> Option<ObjectKey> {
+        let key = self.dirty.iter().find(|key| !self.writing.contains(*key)).cloned()?;
+        self.dirty.take(&key)
+    }
+}
+
+impl Observed {
+    fn of(object: &DynamicObject) -> Option<Self> {
+        Some(Self {
+            api_version: object.types.as_ref()?.api_version.clone(),
+            resource_version: object.metadata.resource_version.clone()?,
+            status: object.data.get("status").cloned().unwrap_or_default(),
+        })
+    }
+}
+
+/// The name of a kind's collection, for kinds whose status is ours to write.
+fn plural(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::GatewayClass => Some("gatewayclasses"),
+        Kind::Gateway => Some("gateways"),
+        Kind::HttpRoute => Some("httproutes"),
+        Kind::ServiceExport => Some("serviceexports"),
+        _ => None,
+    }
+}
+
+async fn perform(client: &Client, write: Write) -> Outcome {
+    let Write { key, api_version, resource_version, status } = write;
+    let version = api_version.rsplit('/').next().unwrap_or_default().to_owned();
+    let resource = ApiResource {
+        group: key.kind.group().to_owned(),
+        version,
+        api_version: api_version.clone(),
+        kind: key.kind.as_str().to_owned(),
+        plural: plural(key.kind).unwrap_or_default().to_owned(),
+    };
+    let (namespace, name) = (key.object.namespace.as_str(), key.object.name.as_str());
+    let objects: Api<DynamicObject> = if key.kind.cluster_scoped() {
+        Api::all_with(client.clone(), &resource)
+    } else {
+        Api::namespaced_with(client.clone(), namespace, &resource)
+    };
+    let patch = json!({"metadata": {"resourceVersion": resource_version}, "status": status});
+    let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    let written = objects.patch_status(name, &parameters, &Patch::Merge(&patch)).await;
+    let error = match written {
+        Ok(mut object) => {
+            let types = kube::core::TypeMeta { api_version, kind: resource.kind };
+            object.types = Some(types);
+            return Observed::of(&object).map_or(Outcome::Pointless, Outcome::Written);
+        }
+        Err(error) => error,
+    };
+    let code = if let kube::Error::Api(status) = &error { status.code } else { 0 };
+    match code {
+        404 => Outcome::Pointless,
+        409 => Outcome::Again(AGAIN),
+        400 | 413 | 422 => {
+            tracing::error!(object = %key, error = &error as &dyn std::error::Error,
+                "the API server refuses a status");
+            Outcome::Pointless
+        }
+        _ => {
+            tracing::warn!(object = %key, error = &error as &dyn std::error::Error,
+                "a status cannot be written, trying again");
+            sleep(Duration::ZERO).await;
+            Outcome::Again(RETRY)
+        }
+    }
+}
+
+fn now() -> String {
+    let now = OffsetDateTime::now_utc();
+    now.replace_nanosecond(0).unwrap_or(now).format(&Rfc3339).unwrap_or_default()
+}

@@ -1,0 +1,136 @@
+//! What to write over a status: ours in the place of what we wrote before, and everybody else's as it is.
+
+use isthmus_gateway::CONTROLLER;
+use isthmus_world::Kind;
+use serde_json::{Map, Value, json};
+
+use crate::store::conditions;
+
+/// Conditions of ours that are not always there begin so.
+const OWN: &str = "isthmus.dev/";
+
+/// The status that `observed` is to become, with `ours` in it (null when nothing of it is ours any more);
+/// none when it is that already. `now` is the time of conditions that change.
+pub(super) fn merged(kind: Kind, observed: &Value, ours: &Value, now: &str) -> Option<Value> {
+    let status = match kind {
+        Kind::HttpRoute => route(observed, ours, now),
+        _ => fields(observed, ours, now)?,
+    };
+    (status != *observed).then_some(status)
+}
+
+/// `status.parents`: an element for each parent and controller.
+fn route(observed: &Value, ours: &Value, now: &str) -> Value {
+    let mut ours = ours.clone();
+    conditions::stamp(&mut ours, Some(observed), now);
+    let is_ours = |parent: &&Value| parent.get("controllerName").is_some_and(|name| name == CONTROLLER);
+    let others = list(observed, "parents").filter(|parent| !is_ours(parent));
+    let all: Vec<Value> = others.chain(list(&ours, "parents")).cloned().collect();
+    json!({ "parents": all })
+}
+
+fn list<'a>(status: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
+    status.get(name).and_then(Value::as_array).into_iter().flatten()
+}
+
+/// A status that is ours but for conditions of other types.
+fn fields(observed: &Value, ours: &Value, now: &str) -> Option<Value> {
+    let mut ours = ours.as_object()?.clone();
+    let mut stamped = Value::Object(std::mem::take(&mut ours));
+    conditions::stamp(&mut stamped, Some(observed), now);
+    let mut status: Map<String, Value> = observed.as_object().cloned().unwrap_or_default();
+    for (name, value) in stamped.as_object()? {
+        let value = if name == "conditions" { conditions_with(observed, value) } else { value.clone() };
+        status.insert(name.clone(), value);
+    }
+    Some(Value::Object(status))
+}
+
+/// `ours`, and those of `observed` that are of no type of ours.
+fn conditions_with(observed: &Value, ours: &Value) -> Value {
+    let kind = |condition: &Value| condition.get("type").and_then(Value::as_str).map(str::to_owned);
+    let own: Vec<_> = ours.as_array().into_iter().flatten().map(kind).collect();
+    let foreign = |condition: &&Value| {
+        let kind = kind(condition);
+        !own.contains(&kind) && !kind.is_some_and(|kind| kind.starts_with(OWN))
+    };
+    let foreign = list(observed, "conditions").filter(foreign).cloned();
+    ours.as_array().into_iter().flatten().cloned().chain(foreign).collect()
+}
+
+/// Whether something that was programmed is said to wait for proxies now.
+pub(super) fn demoted(observed: &Value, status: &Value) -> bool {
+    let holders = |status: &Value| -> Vec<Value> {
+        let nested = list(status, "parents").chain(list(status, "listeners")).cloned();
+        std::iter::once(status.clone()).chain(nested).collect()
+    };
+    let programmed = |holder: &Value, verdict: &str, reason: Option<&str>| {
+        list(holder, "conditions").any(|condition| {
+            let is = |field: &str, value: &str| condition.get(field).is_some_and(|v| v == value);
+            let kind = is("type", "Programmed") || is("type", "isthmus.dev/Programmed");
+            kind && is("status", verdict) && reason.is_none_or(|reason| is("reason", reason))
+        })
+    };
+    let (before, after) = (holders(observed), holders(status));
+    before.iter().any(|holder| programmed(holder, "True", None))
+        && after.iter().any(|holder| programmed(holder, "False", Some("Pending")))
+}
+
+#[cfg(test)]
+mod tests {
+    use isthmus_gateway::CONTROLLER;
+    use isthmus_world::Kind;
+    use serde_json::{Value, json};
+
+    use super::{demoted, merged};
+
+    fn condition(kind: &str, status: &str, reason: &str) -> Value {
+        json!({"type": kind, "status": status, "reason": reason, "message": ""})
+    }
+
+    fn parent(controller: &str, gateway: &str, status: &str) -> Value {
+        json!({
+            "controllerName": controller,
+            "parentRef": {"name": gateway},
+            "conditions": [condition("Accepted", status, "R")],
+        })
+    }
+
+    #[test]
+    fn f19_entries_of_other_controllers_stay() {
+        let observed = json!({"parents": [parent("other.example/x", "a", "True")]});
+        let ours = json!({"parents": [parent(CONTROLLER, "a", "True")]});
+        let first = merged(Kind::HttpRoute, &observed, &ours, "t1").unwrap();
+        assert_eq!(first["parents"][0], observed["parents"][0]);
+        assert_eq!(first["parents"][1]["conditions"][0]["lastTransitionTime"], "t1");
+        assert_eq!(merged(Kind::HttpRoute, &first, &ours, "t2"), None, "nothing is different");
+        let gone = merged(Kind::HttpRoute, &first, &Value::Null, "t2").unwrap();
+        assert_eq!(gone, observed);
+    }
+
+    #[test]
+    fn f19_conditions_of_other_types_stay_and_times_are_kept() {
+        let observed = json!({"conditions": [
+            {"type": "Accepted", "status": "Unknown", "reason": "Pending", "message": "",
+                "lastTransitionTime": "1970-01-01T00:00:00Z"},
+            {"type": "example.com/Checked", "status": "True", "lastTransitionTime": "t0"},
+            {"type": "isthmus.dev/FallBack", "status": "True", "lastTransitionTime": "t0"},
+        ]});
+        let ours = json!({"conditions": [condition("Accepted", "True", "Accepted")]});
+        let first = merged(Kind::GatewayClass, &observed, &ours, "t1").unwrap();
+        let types: Vec<_> =
+            first["conditions"].as_array().unwrap().iter().map(|c| c["type"].clone()).collect();
+        assert_eq!(types, ["Accepted", "example.com/Checked"]);
+        assert_eq!(merged(Kind::GatewayClass, &first, &ours, "t2"), None);
+        assert_eq!(merged(Kind::GatewayClass, &first, &Value::Null, "t2"), None);
+    }
+
+    #[test]
+    fn what_waits_for_proxies_after_being_programmed_is_seen() {
+        let status = |status: &str, reason: &str| json!({"parents": [{"conditions": [condition("isthmus.dev/Programmed", status, reason)]}]});
+        let done = status("True", "Programmed");
+        assert!(demoted(&done, &status("False", "Pending")));
+        assert!(!demoted(&done, &status("False", "Invalid")));
+        assert!(!demoted(&status("False", "Pending"), &status("False", "Pending")));
+    }
+}
