@@ -250,10 +250,12 @@ impl Instance {
         ));
         let names = tokio::spawn(self.names.run());
         let core = tokio::spawn(self.core.run(queue));
+        // In this order, so that what is said to be ready is not closed already.
         let outcome = tokio::select! {
-            () = follow(source, observer, ready, inputs) => Ok(()),
-            () = shutdown => Ok(()),
+            biased;
             why = closed => Err(InstanceError::EastWest(why)),
+            () = shutdown => Ok(()),
+            () = follow(source, observer, ready, inputs) => Ok(()),
         };
         tracing::info!("draining");
         // The core ends when nobody is left who could tell it anything.
