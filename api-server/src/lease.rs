@@ -18,7 +18,7 @@ use kube::{
 };
 use tokio::{
     sync::watch,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use crate::resource::code;
@@ -29,6 +29,8 @@ const LIFE: Duration = Duration::from_secs(15);
 const MARGIN: Duration = Duration::from_secs(5);
 /// Between two renewals.
 const RENEW: Duration = Duration::from_secs(4);
+/// How long one attempt may take.
+const ATTEMPT: Duration = Duration::from_secs(3);
 /// Between two looks at another's Lease, and after a failure.
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -121,7 +123,9 @@ impl Elector {
     /// One attempt; how long to wait for the next.
     async fn turn(&mut self) -> Duration {
         let started = Instant::now();
-        match self.attempt().await {
+        // A request that is stuck must not keep the next one from being made.
+        let attempt = timeout(ATTEMPT, self.attempt()).await;
+        match attempt.unwrap_or_else(|_| Err(timed_out())) {
             Ok(true) => {
                 let until = started + LIFE - MARGIN;
                 let before = self.until.send_replace(Some(until));
@@ -209,6 +213,10 @@ impl Elector {
         spec.holder_identity = None;
         taken(self.leases.replace(&self.name, &PostParams::default(), &lease).await).map(drop)
     }
+}
+
+fn timed_out() -> kube::Error {
+    kube::Error::Service("no answer in time".into())
 }
 
 /// Whether a write went through; false when somebody was faster.

@@ -1,6 +1,7 @@
 //! End-to-end tests are in `tests/`. Here is what several of them need: the programs, real Kubernetes
 //! clusters, and container images.
 
+pub mod api_server;
 pub mod cluster;
 pub mod image;
 

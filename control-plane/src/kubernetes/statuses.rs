@@ -26,7 +26,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::{
     sync::Notify,
     task::JoinSet,
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
 
 use self::merge::{demoted, merged};
@@ -37,6 +37,8 @@ pub(super) const MANAGER: &str = "isthmus.dev/gateway-controller";
 const AT_ONCE: usize = 16;
 /// After the start, proxies have so long to come back before anything is said to be programmed no more.
 const GRACE: Duration = Duration::from_secs(30);
+/// How long one write may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two attempts when the API server fails.
 const RETRY: Duration = Duration::from_secs(1);
 /// Between two attempts when somebody else was faster.
@@ -289,7 +291,9 @@ async fn perform(client: &Client, write: Write) -> Outcome {
     };
     let patch = json!({"metadata": {"resourceVersion": resource_version}, "status": status});
     let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-    let written = objects.patch_status(name, &parameters, &Patch::Merge(&patch)).await;
+    let writing = objects.patch_status(name, &parameters, &Patch::Merge(&patch));
+    // What is stuck must not keep a place.
+    let Ok(written) = timeout(PATIENCE, writing).await else { return Outcome::Again(RETRY) };
     let error = match written {
         Ok(mut object) => {
             let types = kube::core::TypeMeta { api_version, kind: resource.kind };
@@ -310,7 +314,6 @@ async fn perform(client: &Client, write: Write) -> Outcome {
         _ => {
             tracing::warn!(object = %key, error = &error as &dyn std::error::Error,
                 "a status cannot be written, trying again");
-            sleep(Duration::ZERO).await;
             Outcome::Again(RETRY)
         }
     }
