@@ -46,7 +46,7 @@ impl ApiServer {
         let mut server = Self { programs, directory, address: free(), processes: Vec::new() };
         server.write()?;
         let etcd = server.etcd()?;
-        server.serve(etcd)?;
+        server.serve(&etcd)?;
         eventually(UP, || server.kubectl(&["get", "namespace", "default"]))?;
         Ok(server)
     }
@@ -118,10 +118,10 @@ impl ApiServer {
         Ok(clients)
     }
 
-    fn serve(&mut self, etcd: String) -> Result<()> {
+    fn serve(&mut self, etcd: &str) -> Result<()> {
         let mut server = Command::new(self.programs.join("kube-apiserver"));
         let (ip, port) = (self.address.ip().to_string(), self.address.port().to_string());
-        server.args(["--etcd-servers", &etcd, "--bind-address", &ip, "--secure-port", &port]);
+        server.args(["--etcd-servers", etcd, "--bind-address", &ip, "--secure-port", &port]);
         server.arg("--cert-dir").arg(self.path("certificates"));
         server.arg("--token-auth-file").arg(self.path("tokens"));
         server.arg("--service-account-key-file").arg(self.path("public"));

@@ -290,8 +290,9 @@ async fn perform(client: &Client, write: Write) -> Outcome {
         Api::namespaced_with(client.clone(), namespace, &resource)
     };
     let patch = json!({"metadata": {"resourceVersion": resource_version}, "status": status});
+    let patch = Patch::Merge(&patch);
     let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-    let writing = objects.patch_status(name, &parameters, &Patch::Merge(&patch));
+    let writing = objects.patch_status(name, &parameters, &patch);
     // What is stuck must not keep a place.
     let Ok(written) = timeout(PATIENCE, writing).await else { return Outcome::Again(RETRY) };
     let error = match written {
