@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
-    apimachinery::pkg::apis::meta::v1::MicroTime,
+    apimachinery::pkg::apis::meta::v1::{MicroTime, OwnerReference},
     jiff::Timestamp,
 };
 use kube::{
@@ -78,6 +78,7 @@ pub struct Elector {
     leases: Api<Lease>,
     name: String,
     holder: String,
+    owner: Option<OwnerReference>,
     until: watch::Sender<Option<Instant>>,
     /// The newest foreign renewal, and when it was first seen.
     seen: Option<(String, Instant)>,
@@ -91,9 +92,16 @@ impl Elector {
             leases: Api::namespaced(client, namespace),
             name: name.to_owned(),
             holder: holder.to_owned(),
+            owner: None,
             until: watch::Sender::new(None),
             seen: None,
         }
+    }
+
+    /// A Lease that has to be made goes when `owner` goes.
+    #[must_use]
+    pub fn owned_by(self, owner: OwnerReference) -> Self {
+        Self { owner: Some(owner), ..self }
     }
 
     /// Tells whether this process may write.
@@ -158,7 +166,11 @@ impl Elector {
     /// Whether the Lease is ours now.
     async fn attempt(&mut self) -> kube::Result<bool> {
         let Some(mut lease) = self.leases.get_opt(&self.name).await? else {
-            let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
+            let metadata = ObjectMeta {
+                name: Some(self.name.clone()),
+                owner_references: self.owner.clone().map(|owner| vec![owner]),
+                ..ObjectMeta::default()
+            };
             let lease = Lease { metadata, spec: Some(self.claim(None)) };
             return taken(self.leases.create(&PostParams::default(), &lease).await);
         };

@@ -126,9 +126,10 @@ async fn start(
     tasks: &mut JoinSet<()>,
 ) -> Result<Started, KubernetesError> {
     let (settings, installs) = install::first(client.clone(), &options.install).await;
-    let kept = kept::take(&client, &options.namespace, &settings).await?;
+    let kept = kept::take(&client, &options.namespace, &settings, &installs.owner()).await?;
     let authority = Arc::new(kept.authority);
     let elector = Elector::new(client.clone(), &options.namespace, CONTROL_PLANE, &options.pod);
+    let elector = elector.owned_by(installs.owner());
     let (resign, resigned) = watch::channel(false);
 
     let (publisher, reports) = Publisher::new(Limits::default());
@@ -142,6 +143,7 @@ async fn start(
         client.clone(),
         elector.leadership(),
         options.namespace.clone(),
+        installs.owner(),
         authority.roots(),
         rooted,
     ));

@@ -5,7 +5,9 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use isthmus_api_server::Client;
 use isthmus_crds::names::AUTHORITY;
 use isthmus_east_west::handle::HandleKey;
-use k8s_openapi::{ByteString, api::core::v1::Secret};
+use k8s_openapi::{
+    ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::OwnerReference,
+};
 use kube::{
     Api,
     api::{ObjectMeta, PostParams},
@@ -56,13 +58,15 @@ pub(super) async fn take(
     client: &Client,
     namespace: &str,
     settings: &Settings,
+    owner: &OwnerReference,
 ) -> Result<Kept, KeptError> {
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
     loop {
         match secrets.get_opt(AUTHORITY).await {
             Ok(Some(secret)) => return restore(&secret, namespace, settings),
             Ok(None) => {
-                let secret = fresh(settings)?;
+                let mut secret = fresh(settings)?;
+                secret.metadata.owner_references = Some(vec![owner.clone()]);
                 // Whoever is first wins, and everybody else reads what it wrote.
                 if let Err(error) = secrets.create(&PostParams::default(), &secret).await {
                     tracing::debug!(%error, "the CA was not written");

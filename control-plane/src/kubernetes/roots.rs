@@ -9,7 +9,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use isthmus_api_server::{Client, Leadership};
 use isthmus_crds::names::ROOT;
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::OwnerReference};
 use kube::{
     Api,
     api::{ObjectMeta, Patch, PatchParams},
@@ -32,6 +32,7 @@ pub(super) async fn publish(
     client: Client,
     mut leadership: Leadership,
     own: String,
+    owner: OwnerReference,
     roots: Vec<Bytes>,
     mut namespaces: watch::Receiver<BTreeSet<String>>,
 ) {
@@ -42,7 +43,7 @@ pub(super) async fn publish(
         all.insert(own.clone());
         let mut failed = false;
         for namespace in all {
-            if let Err(error) = ensure(&client, &leadership, &namespace, &pem).await {
+            if let Err(error) = ensure(&client, &leadership, &namespace, &pem, &owner).await {
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(namespace, error, "the root cannot be written");
                 failed = true;
@@ -61,6 +62,7 @@ async fn ensure(
     leadership: &Leadership,
     namespace: &str,
     pem: &str,
+    owner: &OwnerReference,
 ) -> kube::Result<()> {
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
     let there = maps.get_opt(ROOT).await?;
@@ -73,6 +75,7 @@ async fn ensure(
         metadata: ObjectMeta {
             name: Some(ROOT.to_owned()),
             labels: Some([("app.kubernetes.io/managed-by".to_owned(), "isthmus".to_owned())].into()),
+            owner_references: Some(vec![owner.clone()]),
             ..ObjectMeta::default()
         },
         data: Some([(KEY.to_owned(), pem.to_owned())].into()),
