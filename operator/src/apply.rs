@@ -129,6 +129,26 @@ fn has_uid(manifest: &Manifest) -> bool {
     manifest.value.pointer("/metadata/uid").is_some_and(Value::is_string)
 }
 
+/// Writes an object that people wrote, in the name of the program that they use.
+///
+/// # Errors
+/// When the API server refuses it, or does not answer.
+pub async fn write(client: &Client, manifest: &Manifest) -> kube::Result<DynamicObject> {
+    let params = PatchParams::apply("isthmus").force();
+    api(client, &manifest.key).patch(&manifest.key.name, &params, &Patch::Apply(&manifest.value)).await
+}
+
+/// Has an object deleted; one that is gone is fine.
+///
+/// # Errors
+/// When the API server refuses, or does not answer.
+pub async fn delete(client: &Client, key: &ObjectKey) -> kube::Result<()> {
+    match api(client, key).delete(&key.name, &DeleteParams::default()).await {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        other => other.map(drop),
+    }
+}
+
 fn params() -> PatchParams {
     PatchParams::apply(FIELD_MANAGER).force()
 }

@@ -17,10 +17,12 @@
 
 pub mod apply;
 pub mod chart;
+pub mod check;
 pub mod component;
 pub mod difference;
 pub mod mesh;
 pub mod object;
+pub mod observe;
 pub mod observed;
 pub mod plan;
 mod quantity;

@@ -49,7 +49,7 @@ fn as_value(object: &DynamicObject) -> Value {
 }
 
 /// What a Deployment lacks.
-fn missing(deployment: &DynamicObject) -> Option<String> {
+pub(crate) fn missing(deployment: &DynamicObject) -> Option<String> {
     let number = |path: &str| deployment.data.pointer(path).and_then(Value::as_i64);
     let seen = number("/status/observedGeneration").unwrap_or_default();
     if seen < deployment.metadata.generation.unwrap_or_default() {

@@ -65,7 +65,7 @@ pub async fn run(client: Client, place: Place, pod: &str, shutdown: impl Future<
 }
 
 /// The kinds that are watched, and which versions of them are understood.
-fn watched() -> Vec<(&'static Kind, Watched)> {
+pub(crate) fn watched() -> Vec<(&'static Kind, Watched)> {
     let all = [
         object::MESH_INSTALL,
         object::DEFINITION,
@@ -81,6 +81,15 @@ fn watched() -> Vec<(&'static Kind, Watched)> {
         (kind, Watched { labels, ..Watched::all(resource(kind)) })
     });
     whole.chain(owned).collect()
+}
+
+/// An object without what no plan looks at.
+pub(crate) fn trim(kind: &Kind, mut object: DynamicObject) -> DynamicObject {
+    if [object::DEFINITION, object::NAMESPACE].contains(&kind) {
+        object.data = Value::Null;
+    }
+    object.metadata.managed_fields = None;
+    object
 }
 
 fn resource(kind: &Kind) -> Resource {
@@ -147,11 +156,8 @@ impl Operator {
         }
     }
 
-    fn put(&mut self, key: ObjectKey, mut object: DynamicObject) -> bool {
-        if [object::DEFINITION, object::NAMESPACE].contains(&key.kind) {
-            object.data = Value::Null;
-        }
-        object.metadata.managed_fields = None;
+    fn put(&mut self, key: ObjectKey, object: DynamicObject) -> bool {
+        let object = trim(key.kind, object);
         let known = self.observed.objects.get(&key);
         if known.is_some_and(|known| **known == object || is_newer(known, &object)) {
             return false;

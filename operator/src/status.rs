@@ -132,8 +132,8 @@ fn ready(observed: &Observed, findings: &Findings, gateway_api: &Verdict) -> Ver
     if let Some(failed) = &findings.choice.failed {
         let (was, is) = (&failed.revision.version, &findings.choice.target.version);
         let message = format!(
-            "version {was} did not run, and {is} with its settings runs again ({}); change the MeshInstall \
-             to try again",
+            "what is asked for (version {was}) did not run, and what ran before (version {is}) runs again \
+             ({}); change the MeshInstall to try again",
             failed.message
         );
         return Verdict::no(KIND, "RolledBack", message);

@@ -198,7 +198,10 @@ fn f15_a_revision_that_does_not_run_is_undone() {
     let good = ["isthmus.dev/isthmus:0.1.0", "isthmus.dev/proxy:0.1.0"];
     assert_eq!(images(&observed), good);
     let told = condition(&observed, "Ready");
-    assert!(told.starts_with("False RolledBack: version 0.1.0 did not run"), "{told}");
+    assert!(
+        told.starts_with("False RolledBack: what is asked for (version 0.1.0) did not run"),
+        "{told}"
+    );
     assert!(told.contains("with image bad"), "{told}");
     // Reverting the object restores all, with nothing done by hand.
     edit(&mut observed, |install| install["spec"]["controlPlane"] = json!({}));

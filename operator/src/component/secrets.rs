@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use isthmus_gateway::reference::{Grants, Source, namespace};
+use isthmus_gateway::{listener::granted_secrets, reference::Grants};
 use isthmus_world::fact::ReferenceGrant;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 
@@ -26,18 +26,9 @@ pub type Readable = BTreeMap<String, BTreeSet<String>>;
 /// What `gateways` let the control plane read, given `grants`.
 pub fn readable(gateways: &[SeenGateway<'_>], grants: &[Arc<ReferenceGrant>]) -> Readable {
     let mut all = Readable::new();
-    for gateway in gateways {
-        let home = gateway.key.namespace.as_str();
-        let source = Source::gateway_api("Gateway", home);
-        let listeners = gateway.fact.iter().flat_map(|fact| &fact.listeners);
-        let certificates = listeners.filter_map(|listener| listener.tls.as_ref());
-        for target in certificates.flat_map(|tls| &tls.certificates) {
-            let secret = target.kind.group.is_empty() && target.kind.kind == "Secret";
-            if secret && Grants(grants).permit(source, target).is_ok() {
-                let namespace = namespace(source, target).to_owned();
-                all.entry(namespace).or_default().insert(target.name.clone());
-            }
-        }
+    let facts = gateways.iter().filter_map(|seen| seen.fact.as_ref());
+    for secret in facts.flat_map(|gateway| granted_secrets(gateway, Grants(grants))) {
+        all.entry(secret.namespace.clone()).or_default().insert(secret.name.clone());
     }
     all
 }
