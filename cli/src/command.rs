@@ -1,14 +1,17 @@
 //! The commands, and what several of them have in common.
 
+mod check;
 mod completion;
 mod control_plane;
 mod demo;
 mod explain;
 mod get;
+mod install;
 mod operator;
 mod peer;
 mod run;
 mod translate;
+mod uninstall;
 mod validate;
 
 use std::{
@@ -36,6 +39,9 @@ pub(crate) struct Arguments {
 enum Command {
     Run(run::Run),
     Operator(operator::Operator),
+    Install(install::Install),
+    Uninstall(uninstall::Uninstall),
+    Check(check::Check),
     ControlPlane(control_plane::ControlPlane),
     Get(get::Get),
     Explain(explain::Explain),
@@ -52,6 +58,9 @@ impl Arguments {
         match self.command {
             Command::Run(command) => busy(command.run()),
             Command::Operator(command) => busy(command.run()),
+            Command::Install(command) => quiet(command.run()),
+            Command::Uninstall(command) => quiet(command.run()),
+            Command::Check(command) => quiet(command.run()),
             Command::ControlPlane(command) => busy(command.run()),
             Command::Get(command) => quiet(command.run()),
             Command::Explain(command) => quiet(command.run()),

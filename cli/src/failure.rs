@@ -22,6 +22,8 @@ pub(crate) enum Failure {
     Refused(String),
     /// 5: Isthmus or the machine failed.
     Internal(String),
+    /// 6: the mesh is not as it should be; the text is empty when that was printed already.
+    Unhealthy(String),
 }
 
 impl Failure {
@@ -33,6 +35,7 @@ impl Failure {
             Self::NoInstance(_) => 3,
             Self::Refused(_) => 4,
             Self::Internal(_) => 5,
+            Self::Unhealthy(_) => 6,
         }
     }
 
@@ -55,7 +58,8 @@ impl fmt::Display for Failure {
             | Self::Usage(text)
             | Self::NoInstance(text)
             | Self::Refused(text)
-            | Self::Internal(text) => f.write_str(text),
+            | Self::Internal(text)
+            | Self::Unhealthy(text) => f.write_str(text),
         }
     }
 }

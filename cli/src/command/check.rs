@@ -1,0 +1,58 @@
+//! `isthmus check`: what is wrong with a mesh.
+
+use std::time::Duration;
+
+use clap::Args;
+use isthmus_operator::{
+    check::{self, Finding},
+    observe::observe,
+    observed::Place,
+};
+use tokio::time::{Instant, sleep};
+
+use super::Cluster;
+use crate::{failure::Failure, output::print};
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Say what is wrong with the mesh of a Kubernetes cluster.
+///
+/// Prints a line for each problem, which begins with a code, and exits with 6 when there is one.
+#[derive(Args)]
+pub(crate) struct Check {
+    #[command(flatten)]
+    cluster: Cluster,
+    /// Look at what an install needs, not at an install.
+    #[arg(long)]
+    pre: bool,
+    /// Wait until nothing is wrong, for at most so many seconds.
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "300")]
+    wait: Option<u64>,
+}
+
+impl Check {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        let client = self.cluster.connect().await?;
+        let until = Instant::now() + Duration::from_secs(self.wait.unwrap_or_default());
+        loop {
+            let observed = observe(&client, Place::default()).await;
+            let observed = observed.map_err(|error| Failure::internal(&error))?;
+            let found = if self.pre { check::before(&observed) } else { check::after(&observed) };
+            if found.is_empty() {
+                return print("nothing is wrong\n");
+            }
+            if Instant::now() >= until {
+                return told(&found);
+            }
+            sleep(LOOK).await;
+        }
+    }
+}
+
+fn told(found: &[Finding]) -> Result<(), Failure> {
+    for one in found {
+        print(&format!("{}: {}\n", one.code, one.message))?;
+    }
+    Err(Failure::Unhealthy(String::new()))
+}
