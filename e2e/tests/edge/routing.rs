@@ -398,6 +398,7 @@ fn cross_origin_requests() {
         ("access-control-allow-methods", "GET, PUT"),
         ("access-control-allow-headers", "x-header-1, x-header-2"),
         ("access-control-allow-credentials", "true"),
+        ("access-control-expose-headers", "x-header-3"),
         ("access-control-max-age", "1728000"),
     ] {
         assert_eq!(answer.value(name), Some(value), "{name}");
