@@ -326,6 +326,7 @@ fn a_class_lists_what_works_in_order() {
         - name: HTTPRouteBackendTimeout
         - name: HTTPRouteBackendURLRewrite
         - name: HTTPRouteCORS
+        - name: HTTPRouteDestinationPortMatching
         - name: HTTPRouteHostRewrite
         - name: HTTPRouteMethodMatching
         - name: HTTPRouteNamedRouteRule
