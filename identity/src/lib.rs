@@ -10,7 +10,7 @@ mod verifier;
 
 pub use self::{
     bundle::{Anchors, Bundles, InvalidRoot, InvalidRoots},
-    svid::{Untrusted, identity},
+    svid::{Untrusted, identity, not_after},
     verifier::{Believe, Only, Optional, Verifier},
 };
 pub use webpki::KeyUsage;

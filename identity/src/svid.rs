@@ -1,9 +1,12 @@
 //! Whether a certificate is an SVID, and of whom (SPIFFE X.509-SVID, sections 2 to 5; cases D1, D2).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use isthmus_ir::{InvalidIdentity, SpiffeId, TrustDomain};
-use rustls::{CertificateError, Error, OtherError, pki_types::CertificateDer};
+use rustls::{
+    CertificateError, Error, OtherError,
+    pki_types::{CertificateDer, UnixTime},
+};
 use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
 
 /// Why a certificate is not believed.
@@ -79,6 +82,16 @@ pub fn identity(leaf: &CertificateDer<'_>) -> Result<SpiffeId, Untrusted> {
         return Err(Untrusted::Authority);
     }
     only_uri(&leaf)
+}
+
+/// When a leaf ends.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn not_after(leaf: &CertificateDer<'_>) -> Result<UnixTime, Untrusted> {
+    let (_, leaf) = X509Certificate::from_der(leaf).map_err(|_| Untrusted::Malformed)?;
+    let end = u64::try_from(leaf.validity.not_after.timestamp()).map_err(|_| Untrusted::Malformed)?;
+    Ok(UnixTime::since_unix_epoch(Duration::from_secs(end)))
 }
 
 fn only_uri(leaf: &X509Certificate<'_>) -> Result<SpiffeId, Untrusted> {

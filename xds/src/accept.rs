@@ -1,14 +1,15 @@
 //! Connections of strangers, before anything is known of them: how many there may be, and for how long.
 //!
 //! Whoever connects has a bounded time to be greeted (to shake hands), and as long again to be admitted by
-//! whoever reads what it says. Whom to admit is not decided here.
+//! whoever reads what it says. Then it may stay for as long as its proof holds. Whom to admit, and by what
+//! proof, is not decided here.
 
 use std::{
     future::Future,
     io,
     pin::{Pin, pin},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
@@ -18,7 +19,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
-    time::{Sleep, sleep, timeout},
+    time::{Instant, Sleep, sleep, timeout},
 };
 use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
 use tonic::transport::server::Connected;
@@ -41,16 +42,28 @@ pub struct Bounds {
 
 /// Whether a connection may live on. Cloning copies a pointer.
 #[derive(Clone, Default, Debug)]
-pub struct Admission(Arc<AtomicBool>);
+pub struct Admission(Arc<Terms>);
+
+#[derive(Default, Debug)]
+struct Terms {
+    given: AtomicBool,
+    end: OnceLock<Instant>,
+}
 
 impl Admission {
     /// It may.
     pub fn admit(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.given.store(true, Ordering::Relaxed);
+    }
+
+    /// Not for longer than until `end`, when what it has proved itself with ends. Said once, before it is
+    /// admitted.
+    pub fn ends(&self, end: Instant) {
+        let _ = self.0.end.set(end);
     }
 
     fn is_given(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.given.load(Ordering::Relaxed)
     }
 }
 
@@ -59,17 +72,18 @@ impl Admission {
 pub struct Connection<S, I> {
     stream: S,
     info: I,
-    /// None once it is admitted.
-    guest: Option<Guest>,
+    /// None when it may stay for good.
+    lease: Option<Lease>,
     _permit: OwnedSemaphorePermit,
 }
 
 /// A connection that will be hung up on.
 #[derive(Debug)]
-struct Guest {
+struct Lease {
     admission: Admission,
     deadline: Pin<Box<Sleep>>,
-    _permit: OwnedSemaphorePermit,
+    /// None once it is admitted.
+    guest: Option<OwnedSemaphorePermit>,
 }
 
 /// Connections that `greet` has greeted. The future takes them in; it ends with `accepted`, or when nobody
@@ -152,8 +166,8 @@ async fn receive<S, I>(
         }
     };
     let deadline = Box::pin(sleep(bounds.patience));
-    let guest = Some(Guest { admission, deadline, _permit: guest });
-    drop(ready.send(Ok(Connection { stream, info, guest, _permit: connection })).await);
+    let lease = Some(Lease { admission, deadline, guest: Some(guest) });
+    drop(ready.send(Ok(Connection { stream, info, lease, _permit: connection })).await);
 }
 
 impl<S, I: Clone + Send + Sync + 'static> Connected for Connection<S, I> {
@@ -166,12 +180,16 @@ impl<S, I: Clone + Send + Sync + 'static> Connected for Connection<S, I> {
 
 impl<S, I> Connection<S, I> {
     fn check_deadline(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        let Some(guest) = &mut self.guest else { return Ok(()) };
-        if guest.admission.is_given() {
-            self.guest = None;
-            return Ok(());
+        let Some(lease) = &mut self.lease else { return Ok(()) };
+        if lease.guest.is_some() && lease.admission.is_given() {
+            lease.guest = None;
+            let Some(end) = lease.admission.0.end.get() else {
+                self.lease = None;
+                return Ok(());
+            };
+            lease.deadline.as_mut().reset(*end);
         }
-        match guest.deadline.as_mut().poll(context) {
+        match lease.deadline.as_mut().poll(context) {
             Poll::Pending => Ok(()),
             Poll::Ready(()) => Err(io::ErrorKind::TimedOut.into()),
         }

@@ -72,6 +72,19 @@ async fn c7_who_is_not_admitted_is_hung_up_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_was_admitted_stays_for_as_long_as_its_proof_holds() {
+    let (port, mut connections) = port();
+    let _near = greeted(&port).await;
+    let mut peer = connections.next().await.unwrap().unwrap();
+    let admission = tonic::transport::server::Connected::connect_info(&peer);
+    let start = Instant::now();
+    admission.ends(start + BOUNDS.patience * 360);
+    admission.admit();
+    assert_eq!(peer.read_u8().await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    assert_eq!(start.elapsed(), BOUNDS.patience * 360);
+}
+
+#[tokio::test(start_paused = true)]
 async fn strangers_are_bounded_in_number_and_do_not_crowd_out_who_was_admitted() {
     let (port, mut connections) = port();
     let _first = (greeted(&port).await, greeted(&port).await);

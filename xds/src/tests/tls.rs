@@ -4,7 +4,7 @@ use std::{
     fs,
     path::PathBuf,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -54,7 +54,12 @@ impl Ca {
     }
 
     fn svid(&self, path: &str) -> Arc<CertifiedKey> {
+        self.svid_with(path, |_| ())
+    }
+
+    fn svid_with(&self, path: &str, edit: impl FnOnce(&mut CertificateParams)) -> Arc<CertifiedKey> {
         let mut params = CertificateParams::default();
+        edit(&mut params);
         params.subject_alt_names = vec![SanType::URI(self.id(path).to_string().try_into().unwrap())];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         let key = KeyPair::generate().unwrap();
@@ -284,4 +289,20 @@ async fn d3_a_caller_whom_no_root_of_the_own_domain_vouches_for_is_refused() {
         let why = why(&net.anonymous().showing(credentials)).await;
         assert!(why.contains("refuses this proxy's certificate"), "{why}");
     }
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_the_svid_that_proves_it() {
+    let net = Net::start().await;
+    let credentials = Credentials::default();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    credentials.show(net.ca.svid_with(EDGE, |params| {
+        params.not_after = rcgen::date_time_ymd(1970, 1, 1) + now + Duration::from_secs(3);
+    }));
+    let mut proxy = stream(net.anonymous().showing(credentials.clone()));
+    assert_eq!(timeout(PATIENCE, proxy.applied()).await.unwrap().0, 1);
+    assert_eq!(timeout(PATIENCE, proxy.link()).await.unwrap(), Link::Up);
+    credentials.show(net.ca.svid(EDGE));
+    down(&mut proxy).await;
+    assert_eq!(timeout(PATIENCE, proxy.link()).await.unwrap(), Link::Up);
 }

@@ -4,10 +4,14 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use isthmus_ir::SpiffeId;
-use rustls::{ServerConfig, pki_types::CertificateDer};
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, UnixTime},
+};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
+    time::Instant,
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_stream::{Stream, wrappers::TcpListenerStream};
@@ -37,7 +41,8 @@ impl Peer {
         Self { id, chain, address, admission: Admission::default() }
     }
 
-    /// It may stay: it has proved to be a proxy. Others are hung up on after 10 seconds.
+    /// It may stay until its certificate ends: it has proved to be a proxy. Others are hung up on after 10
+    /// seconds.
     pub(crate) fn admit(&self) {
         self.admission.admit();
     }
@@ -71,5 +76,10 @@ async fn shake_hands(
     let chain: Vec<_> = shown.iter().map(|shown| shown.clone().into_owned()).collect();
     let id = chain.first().map(isthmus_identity::identity).transpose();
     let id = id.map_err(io::Error::other)?;
+    if let Some(leaf) = chain.first() {
+        let end = isthmus_identity::not_after(leaf).map_err(io::Error::other)?;
+        let life = end.as_secs().saturating_sub(UnixTime::now().as_secs());
+        admission.ends(Instant::now() + Duration::from_secs(life));
+    }
     Ok((stream, Peer { id, chain, address, admission }))
 }
