@@ -7,8 +7,9 @@
 mod dump;
 mod explain;
 
-use std::{fs, io, path::Path, sync::Arc, time::Duration};
+use std::{fs, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
+use isthmus_ir::matcher::Bind;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, UnixListener},
@@ -23,6 +24,7 @@ use tokio_stream::{
 use crate::{
     Proxy,
     http1::{Limits, Method, Parse, Request, RequestHead},
+    listen,
 };
 
 /// For a whole exchange.
@@ -53,6 +55,15 @@ pub fn bind(path: &Path) -> io::Result<UnixListener> {
         return Err(error);
     }
     UnixListener::bind(path)
+}
+
+/// Binds `address` for what strangers may see; `[::]` stands for IPv4 too.
+///
+/// # Errors
+/// When the system refuses. To be called within a tokio runtime.
+pub fn bind_public(address: SocketAddr) -> io::Result<TcpListener> {
+    let bind = Bind { address: Some(address.ip()), port: address.port() };
+    TcpListener::from_std(listen::listen(bind)?)
 }
 
 /// Answers everything on `listener` for ever.

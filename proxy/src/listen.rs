@@ -118,18 +118,19 @@ impl Sockets {
     }
 }
 
-/// Binds. Without an address: every address of both families, or of IPv4 where there is no IPv6.
-fn listen(bind: Bind) -> io::Result<TcpListener> {
+/// Binds. Without an address, or with the unspecified one of IPv6: every address of both families, or of
+/// IPv4 where there is no IPv6.
+pub(crate) fn listen(bind: Bind) -> io::Result<TcpListener> {
     match bind.address {
-        Some(address) => listen_on(SocketAddr::new(address, bind.port)),
-        None => {
-            listen_on(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), bind.port)).or_else(|error| {
-                if error.kind() == io::ErrorKind::AddrInUse {
-                    return Err(error);
-                }
-                listen_on(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), bind.port))
-            })
+        Some(address) if address != IpAddr::V6(Ipv6Addr::UNSPECIFIED) => {
+            listen_on(SocketAddr::new(address, bind.port))
         }
+        _ => listen_on(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), bind.port)).or_else(|error| {
+            if error.kind() == io::ErrorKind::AddrInUse {
+                return Err(error);
+            }
+            listen_on(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), bind.port))
+        }),
     }
 }
 

@@ -18,7 +18,6 @@ use isthmus_proxy::{
 };
 use isthmus_xds::tls::Address;
 use tokio::{
-    net::TcpListener,
     runtime::Builder,
     signal::unix::{SignalKind, signal},
 };
@@ -163,7 +162,9 @@ async fn run(arguments: Arguments) -> io::Result<()> {
     let kept = settings.state_dir.as_deref().map(control_plane::load).unwrap_or_default();
     let listener = settings.admin.as_deref().map(admin::bind).transpose()?;
     let public = match arguments.ready_address {
-        Some(address) => Some(bind(address).await?),
+        Some(address) => Some(admin::bind_public(address).map_err(|error| {
+            io::Error::new(error.kind(), format!("--ready-address {address}: {error}"))
+        })?),
         None => None,
     };
     let (proxy, _) = Proxy::start(settings, kept.resources.clone())?;
@@ -188,11 +189,6 @@ async fn run(arguments: Arguments) -> io::Result<()> {
         _ = interrupt.recv() => tracing::warn!("ending at once"),
     }
     Ok(())
-}
-
-async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let bound = TcpListener::bind(address).await;
-    bound.map_err(|error| io::Error::new(error.kind(), format!("--ready-address {address}: {error}")))
 }
 
 #[cfg(test)]

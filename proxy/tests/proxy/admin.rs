@@ -2,6 +2,7 @@
 
 use std::{
     io::{Read, Write},
+    net::{SocketAddr, TcpStream},
     os::unix::net::UnixStream,
     path::Path,
     sync::Arc,
@@ -76,4 +77,38 @@ fn readiness_metrics_dump_and_explanations_are_there_and_secrets_are_not() {
     assert_eq!(answer["explanation"]["request"]["path"], "/x");
     assert_eq!(answer["explanation"]["outcome"]["rule"], "HTTPRoute/shop/all/0");
     assert_eq!(answer["backends"][0]["endpoints"][0]["up"], true);
+}
+
+fn ask_public(address: SocketAddr, line: &str) -> u16 {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "{line} HTTP/1.1\r\nhost: admin\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn e12_strangers_see_readiness_and_metrics_and_change_nothing() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let _entered = runtime.enter();
+    let settings = Settings { threads: 1, ..Settings::default() };
+    let (proxy, _) = Proxy::start(settings, Vec::new()).unwrap();
+    let proxy = Arc::new(proxy);
+    proxy.apply(Vec::new(), 1);
+    let listening = admin::bind_public("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = listening.local_addr().unwrap();
+    runtime.spawn(admin::serve_public(Arc::clone(&proxy), listening));
+    for (line, status) in [
+        ("GET /ready", 200),
+        ("GET /metrics", 200),
+        ("GET /config_dump", 404),
+        ("GET /explain?method=GET&url=http://a.test/", 404),
+        ("GET /quit", 404),
+        ("POST /quit", 405),
+        ("POST /ready", 405),
+        ("PUT /config_dump", 405),
+    ] {
+        assert_eq!(ask_public(address, line), status, "{line}");
+    }
+    assert_eq!(ask_public(address, "GET /ready"), 200);
 }

@@ -1,7 +1,7 @@
 //! How what is served changes: as a whole, under load, and one bad resource at a time.
 
 use std::{
-    net::{Ipv4Addr, TcpListener},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -136,6 +136,19 @@ fn a_listener_that_goes_closes_its_port_and_nothing_else() {
     running.apply(vec![Change::Remove(key)]);
     eventually("the port's end", || std::net::TcpStream::connect(address).is_err());
     assert_eq!(client.get("/").status(), 404, "the connection lives on");
+}
+
+#[test]
+fn every_address_is_those_of_both_families() {
+    let Resource::Listener(base) = listener() else { panic!("a listener") };
+    for addresses in [vec![], vec![Ipv6Addr::UNSPECIFIED.into()]] {
+        let every = Listener { addresses, ..(*base).clone() };
+        let running = Running::start(vec![Resource::Listener(Arc::new(every))]);
+        let port = running.address().port();
+        for address in [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()] {
+            assert_eq!(Client::connect(SocketAddr::new(address, port)).get("/").status(), 404);
+        }
+    }
 }
 
 #[test]

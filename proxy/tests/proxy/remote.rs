@@ -150,7 +150,7 @@ impl Pod {
             .arg(self.path("token"))
             .arg("--state-dir")
             .arg(self.path("state"))
-            .args(["--ready-address", &self.ready.to_string()])
+            .args(["--ready-address", &format!("[::]:{}", self.ready.port())])
             .args(more)
             .stdout(Stdio::null())
             .stderr(log)
