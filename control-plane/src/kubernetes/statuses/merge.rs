@@ -6,8 +6,9 @@ use serde_json::{Map, Value, json};
 
 use crate::store::conditions;
 
-/// Conditions of ours that are not always there begin so.
+/// Conditions of ours that are not always there begin so, or are this one of listeners.
 const OWN: &str = "isthmus.dev/";
+const OVERLAP: &str = "OverlappingTLSConfig";
 
 /// The status that `observed` is to become, with `ours` in it (null when nothing of it is ours any more);
 /// none when it is that already. `now` is the time of conditions that change.
@@ -19,13 +20,23 @@ pub(super) fn merged(kind: Kind, observed: &Value, ours: &Value, now: &str) -> O
     (status != *observed).then_some(status)
 }
 
-/// `status.parents`: an element for each parent and controller.
+/// `status.parents`: an element for each parent and controller. Each stays in its place: a controller that
+/// orders the list in another way would otherwise be fought over it for ever (case F9).
 fn route(observed: &Value, ours: &Value, now: &str) -> Value {
     let mut ours = ours.clone();
     conditions::stamp(&mut ours, Some(observed), now);
     let is_ours = |parent: &&Value| parent.get("controllerName").is_some_and(|name| name == CONTROLLER);
-    let others = list(observed, "parents").filter(|parent| !is_ours(parent));
-    let all: Vec<Value> = others.chain(list(&ours, "parents")).cloned().collect();
+    let mut left: Vec<Value> = list(&ours, "parents").cloned().collect();
+    let mut all = Vec::new();
+    for parent in list(observed, "parents") {
+        let same = |mine: &Value| mine.get("parentRef") == parent.get("parentRef");
+        if !is_ours(&parent) {
+            all.push(parent.clone());
+        } else if let Some(index) = left.iter().position(same) {
+            all.push(left.remove(index));
+        }
+    }
+    all.extend(left);
     json!({ "parents": all })
 }
 
@@ -40,10 +51,29 @@ fn fields(observed: &Value, ours: &Value, now: &str) -> Option<Value> {
     conditions::stamp(&mut stamped, Some(observed), now);
     let mut status: Map<String, Value> = observed.as_object().cloned().unwrap_or_default();
     for (name, value) in stamped.as_object()? {
-        let value = if name == "conditions" { conditions_with(observed, value) } else { value.clone() };
+        let value = match name.as_str() {
+            "conditions" => conditions_with(observed, value),
+            "listeners" => listeners_with(observed, value),
+            _ => value.clone(),
+        };
         status.insert(name.clone(), value);
     }
     Some(Value::Object(status))
+}
+
+/// `ours`, each with the conditions of others that `observed` has for a listener of its name.
+fn listeners_with(observed: &Value, ours: &Value) -> Value {
+    let with = |listener: &Value| {
+        let same = |other: &&Value| other.get("name") == listener.get("name");
+        let mut merged = listener.clone();
+        if let Some(before) = list(observed, "listeners").find(same)
+            && let Some(conditions) = merged.get_mut("conditions")
+        {
+            *conditions = conditions_with(before, conditions);
+        }
+        merged
+    };
+    ours.as_array().into_iter().flatten().map(with).collect()
 }
 
 /// `ours`, and those of `observed` that are of no type of ours.
@@ -52,7 +82,7 @@ fn conditions_with(observed: &Value, ours: &Value) -> Value {
     let own: Vec<_> = ours.as_array().into_iter().flatten().map(kind).collect();
     let foreign = |condition: &&Value| {
         let kind = kind(condition);
-        !own.contains(&kind) && !kind.is_some_and(|kind| kind.starts_with(OWN))
+        !own.contains(&kind) && !kind.is_some_and(|kind| kind.starts_with(OWN) || kind == OVERLAP)
     };
     let foreign = list(observed, "conditions").filter(foreign).cloned();
     ours.as_array().into_iter().flatten().cloned().chain(foreign).collect()
@@ -104,6 +134,8 @@ mod tests {
         assert_eq!(first["parents"][0], observed["parents"][0]);
         assert_eq!(first["parents"][1]["conditions"][0]["lastTransitionTime"], "t1");
         assert_eq!(merged(Kind::HttpRoute, &first, &ours, "t2"), None, "nothing is different");
+        let turned = json!({"parents": [first["parents"][1], first["parents"][0]]});
+        assert_eq!(merged(Kind::HttpRoute, &turned, &ours, "t2"), None, "the order is no difference");
         let gone = merged(Kind::HttpRoute, &first, &Value::Null, "t2").unwrap();
         assert_eq!(gone, observed);
     }
@@ -123,6 +155,26 @@ mod tests {
         assert_eq!(types, ["Accepted", "example.com/Checked"]);
         assert_eq!(merged(Kind::GatewayClass, &first, &ours, "t2"), None);
         assert_eq!(merged(Kind::GatewayClass, &first, &Value::Null, "t2"), None);
+    }
+
+    #[test]
+    fn f19_conditions_of_others_on_a_listener_stay() {
+        let listener =
+            |conditions: Value| json!({"listeners": [{"name": "http", "conditions": conditions}]});
+        let observed = listener(json!([
+            {"type": "Accepted", "status": "True", "reason": "Accepted", "message": "",
+                "lastTransitionTime": "t0"},
+            {"type": "OverlappingTLSConfig", "status": "True", "lastTransitionTime": "t0"},
+            {"type": "example.com/Checked", "status": "True", "lastTransitionTime": "t0"},
+        ]));
+        let ours = listener(json!([condition("Accepted", "True", "Accepted")]));
+        let merged = |observed: &Value| super::merged(Kind::Gateway, observed, &ours, "t1");
+        let first = merged(&observed).unwrap();
+        let conditions = first["listeners"][0]["conditions"].as_array().unwrap();
+        let types: Vec<_> = conditions.iter().map(|c| c["type"].clone()).collect();
+        assert_eq!(types, ["Accepted", "example.com/Checked"]);
+        assert_eq!(conditions[0]["lastTransitionTime"], "t0");
+        assert_eq!(merged(&first), None);
     }
 
     #[test]
