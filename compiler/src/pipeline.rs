@@ -125,7 +125,7 @@ impl Compiler {
     fn gateway_edited(&mut self, edit: Edit<Gateways>, moved: &mut Moved) {
         let Edit { key, old, new } = edit;
         let scope = gateway_scope(&key);
-        if new.as_ref().is_some_and(|output| output.report.accepted()) {
+        if new.as_ref().is_some_and(|output| output.runs) {
             if !self.scopes.is_open(&scope) {
                 self.scopes.open(&scope, Some(&key), &self.table);
                 self.routes_of(&key).into_iter().for_each(|route| moved.route(route, false));

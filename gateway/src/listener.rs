@@ -51,6 +51,9 @@ pub struct GatewayOutput {
     /// Listeners to serve; empty when the Gateway is not accepted. They name the certificates that they
     /// need.
     pub listeners: Vec<Arc<Listener>>,
+    /// Whether proxies of its are told what to serve, be it nothing: those in pods of their own run whether
+    /// it is accepted or not, and would serve for ever what they were told before.
+    pub runs: bool,
     /// How routes see the Gateway.
     pub parent: Arc<Parent>,
     /// Its status, as far as it does not depend on routes and proxies.
@@ -111,7 +114,8 @@ pub fn translate(inputs: Inputs<'_>) -> GatewayOutput {
             .map(|(d, r)| section(d, r.served))
             .collect(),
     };
-    GatewayOutput { listeners, parent: Arc::new(parent), report }
+    let runs = report.accepted() || matches!(inputs.exposure, Exposure::Service(_));
+    GatewayOutput { listeners, runs, parent: Arc::new(parent), report }
 }
 
 fn decide<'a>(inputs: Inputs<'a>, index: usize, listener: &'a fact::Listener) -> Decided<'a> {

@@ -473,6 +473,17 @@ fn long_messages_are_cut_between_characters() {
 }
 
 #[test]
+fn the_pods_of_a_gateway_that_is_not_accepted_are_told_to_serve_nothing() {
+    let mut gateway = gateway();
+    gateway.unsupported = vec!["spec.infrastructure.parametersRef".to_owned()];
+    for (exposure, runs) in [(Exposure::Service(&[]), true), (Exposure::Host, false)] {
+        let output = exposed(&gateway, exposure);
+        assert!(!output.report.accepted());
+        assert_eq!((output.listeners.len(), output.runs), (0, runs));
+    }
+}
+
+#[test]
 fn a_gateway_behind_a_service_has_the_addresses_that_its_service_says() {
     let mut gateway = gateway();
     let done = Progress { acked: vec!["p".to_owned()], ..Progress::default() };

@@ -87,6 +87,7 @@ impl Unit for Gateways {
     fn settle(old: &GatewayOutput, new: GatewayOutput) -> GatewayOutput {
         GatewayOutput {
             listeners: keep_all(&old.listeners, new.listeners, |listener| &listener.name),
+            runs: new.runs,
             parent: keep(&old.parent, new.parent),
             report: new.report,
         }
