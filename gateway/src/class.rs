@@ -21,6 +21,8 @@ pub struct ClassOutput {
     pub accepted: bool,
     /// `Accepted` and `SupportedVersion`.
     pub conditions: Vec<Condition>,
+    /// `supportedFeatures`, sorted.
+    pub features: Vec<&'static str>,
 }
 
 /// Decides over `class`; none when it is another controller's.
@@ -40,7 +42,18 @@ pub fn translate(class: &GatewayClass, definitions: &Definitions) -> Option<Clas
     Some(ClassOutput {
         accepted: accepted.holds(),
         conditions: vec![accepted, supported_version(definitions)],
+        features: features(definitions),
     })
+}
+
+fn features(definitions: &Definitions) -> Vec<&'static str> {
+    let more: &[&str] = match definitions {
+        Definitions::BuiltIn => &[],
+        Definitions::Installed(_) => IN_CLUSTERS,
+    };
+    let mut features: Vec<_> = FEATURES.iter().chain(more).copied().collect();
+    features.sort_unstable();
+    features
 }
 
 fn supported_version(definitions: &Definitions) -> Condition {
@@ -71,7 +84,10 @@ pub fn is_supported(version: &str) -> bool {
     major == Some("1") && minor.is_some_and(|m| (3..=7).contains(&m))
 }
 
-/// `status.supportedFeatures`, sorted: only what works.
+/// What works where Gateways have objects of their own that run them.
+const IN_CLUSTERS: &[&str] = &["GatewayInfrastructure"];
+
+/// `status.supportedFeatures`: only what works, wherever Gateways are.
 pub const FEATURES: &[&str] = &[
     "Gateway",
     "GatewayAddressEmpty",

@@ -14,10 +14,7 @@ use serde_json::{Value, json};
 pub use gateway::gateway;
 pub use route::http_route;
 
-use crate::{
-    Condition,
-    class::{ClassOutput, FEATURES},
-};
+use crate::{Condition, class::ClassOutput};
 
 /// How far the connected proxies of one Gateway have come with the present generation of one object.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -73,7 +70,7 @@ pub fn unclaimed(kind: &str) -> Option<Value> {
 
 /// `status` of a GatewayClass.
 pub fn gateway_class(class: &GatewayClass, output: &ClassOutput, problem: Option<&Problem>) -> Value {
-    let features: Vec<_> = FEATURES.iter().map(|name| json!({ "name": name })).collect();
+    let features: Vec<_> = output.features.iter().map(|name| json!({ "name": name })).collect();
     let mut conditions = output.conditions.clone();
     conditions.extend(problem.map(|p| fields::fall_back(p, class.meta.generation)));
     json!({

@@ -347,6 +347,13 @@ fn a_class_lists_what_works_in_order() {
     "#]]
     .assert_eq(&yaml(&status));
     assert!(class::FEATURES.is_sorted());
+    let features = |status: &Value| -> BTreeSet<String> {
+        let names = status["supportedFeatures"].as_array().unwrap().iter();
+        names.map(|feature| feature["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let more = features(&told(installed(&[Some("v1.7.0")]), false));
+    let more: Vec<_> = more.difference(&features(&status)).cloned().collect();
+    assert_eq!(more, ["GatewayInfrastructure"], "needs objects that run a Gateway");
     expect!["Accepted=False InvalidParameters: spec.parametersRef is set, and this controller has no kind of parameters: remove it"].assert_eq(&troubles(&told(installed(&[Some("v1.7.0"), Some("v1.5.1")]), true)));
     expect!["SupportedVersion=False UnsupportedVersion: a Gateway API CRD has bundle version v1.2.1; supported are v1.3 to v1.7: install v1.7.0"].assert_eq(&troubles(&told(installed(&[Some("v1.7.0"), Some("v1.2.1")]), false)));
     expect!["SupportedVersion=False UnsupportedVersion: a Gateway API CRD has bundle version (none); supported are v1.3 to v1.7: install v1.7.0"].assert_eq(&troubles(&told(installed(&[None]), false)));

@@ -297,7 +297,7 @@ async fn a_stream_ends_with_the_svid_that_proves_it() {
     let credentials = Credentials::default();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     credentials.show(net.ca.svid_with(EDGE, |params| {
-        params.not_after = rcgen::date_time_ymd(1970, 1, 1) + now + Duration::from_secs(3);
+        params.not_after = rcgen::date_time_ymd(1970, 1, 1) + now + Duration::from_secs(4);
     }));
     let mut proxy = stream(net.anonymous().showing(credentials.clone()));
     assert_eq!(timeout(PATIENCE, proxy.applied()).await.unwrap().0, 1);
