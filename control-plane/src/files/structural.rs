@@ -188,13 +188,13 @@ mod tests {
         check(
             &json!({}),
             &expect![[
-                r#"{"cluster":{"id":"local","locality":{}},"defaults":{"serviceScope":"Cluster"},"dns":{"address":"127.0.0.1","port":15353},"gateways":{"eastWest":{"address":"127.0.0.1","enabled":true,"port":15443}},"proxy":{"accessLog":false}}"#
+                r#"{"cluster":{"id":"local","locality":{}},"controlPlane":{"resources":{"limits":{},"requests":{}}},"defaults":{"serviceScope":"Cluster"},"dns":{"port":15353},"drift":"Repair","gateways":{"eastWest":{"enabled":true,"port":15443}},"proxy":{"accessLog":false,"resources":{"limits":{},"requests":{}}},"upgrade":{"rollback":true,"timeoutSeconds":300}}"#
             ]],
         );
         check(
             &json!({"gateways": {"eastWest": {"port": 1}}}),
             &expect![[
-                r#"{"cluster":{"id":"local","locality":{}},"defaults":{"serviceScope":"Cluster"},"dns":{"address":"127.0.0.1","port":15353},"gateways":{"eastWest":{"address":"127.0.0.1","enabled":true,"port":1}},"proxy":{"accessLog":false}}"#
+                r#"{"cluster":{"id":"local","locality":{}},"controlPlane":{"resources":{"limits":{},"requests":{}}},"defaults":{"serviceScope":"Cluster"},"dns":{"port":15353},"drift":"Repair","gateways":{"eastWest":{"enabled":true,"port":1}},"proxy":{"accessLog":false,"resources":{"limits":{},"requests":{}}},"upgrade":{"rollback":true,"timeoutSeconds":300}}"#
             ]],
         );
     }
