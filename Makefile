@@ -1,5 +1,5 @@
 # Two commands matter: `make demo` shows the mesh at work, `make test` runs every check there is.
-.PHONY: demo test bench build-tools clusters clusters-down cluster-tools
+.PHONY: demo test bench bench-operator build-tools clusters clusters-down cluster-tools
 
 # Builds that nobody steps through need no incremental data.
 export CARGO_INCREMENTAL ?= 0
@@ -29,3 +29,6 @@ build-tools:
 
 bench: ## What a request costs, beside Envoy, HAProxy and nginx (about ten minutes).
 	bench/bench
+
+bench-operator: ## What a control plane costs on a real API server, and how fast a write is in force.
+	bench/operator

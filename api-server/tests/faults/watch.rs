@@ -80,11 +80,13 @@ impl Bench {
 
     /// Waits until what was told is what there is.
     async fn agree(&mut self, when: &str) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         while self.view.objects != self.there {
             match tokio::time::timeout_at(deadline, self.events.recv()).await {
                 Ok(event) => self.view.take(event.unwrap()),
-                Err(_) => panic!("{when}: told {:?}, there is {:?}", self.view.objects, self.there),
+                Err(elapsed) => {
+                    panic!("{elapsed} {when}: told {:?}, there is {:?}", self.view.objects, self.there)
+                }
             }
         }
     }
@@ -97,7 +99,7 @@ impl Bench {
                 self.view.take(event);
             }
         };
-        timeout(Duration::from_secs(60), wait).await.expect("the state is told");
+        timeout(Duration::from_mins(1), wait).await.expect("the state is told");
     }
 }
 
