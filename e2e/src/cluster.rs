@@ -15,7 +15,8 @@ pub mod settings;
 pub mod supervisor;
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _},
+    io::{BufRead as _, BufReader},
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::OnceLock,
@@ -43,6 +44,7 @@ pub struct Cluster {
     programs: PathBuf,
     /// The first processes of its nodes, where we made them.
     nodes: Vec<i32>,
+    spare_address: Option<Ipv4Addr>,
 }
 
 /// Two clusters with one node each that all tests of a process share. Tests keep to namespaces of their own.
@@ -113,6 +115,7 @@ fn existing(clusters: u8, contexts: &str) -> Result<Clusters> {
             kubeconfig: kubeconfig.clone(),
             programs: programs.clone(),
             nodes: Vec::new(),
+            spare_address: None,
         })
         .collect();
     if all.len() < usize::from(clusters) {
@@ -145,17 +148,9 @@ impl Drop for Clusters {
 
 impl Cluster {
     fn new(ready: ReadyCluster, programs: &Path) -> Self {
-        let ReadyCluster { name, kubeconfig, nodes } = ready;
-        Self { context: name, kubeconfig, programs: programs.to_owned(), nodes }
-    }
-
-    /// The cluster of `make clusters` with this number, counted from 1, as another process made it.
-    ///
-    /// # Errors
-    /// When `ready` has none.
-    pub fn of(ready: &Ready, number: usize) -> Result<Self> {
-        let cluster = ready.clusters.get(number.saturating_sub(1)).context("no such cluster")?;
-        Ok(Self::new(cluster.clone(), &ready.programs))
+        let ReadyCluster { name, kubeconfig, nodes, spare_address } = ready;
+        let spare_address = Some(spare_address);
+        Self { context: name, kubeconfig, programs: programs.to_owned(), nodes, spare_address }
     }
 
     /// Its context in [`Self::kubeconfig`].
@@ -166,6 +161,11 @@ impl Cluster {
     /// A kubeconfig that has this cluster, as an administrator.
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
+    }
+
+    /// An address that a LoadBalancer service of this cluster may ask for, where that is known.
+    pub fn spare_address(&self) -> Option<Ipv4Addr> {
+        self.spare_address
     }
 
     /// A command with this cluster's kubeconfig and context: `kubectl` or `helm`.
@@ -208,10 +208,7 @@ impl Cluster {
     /// # Errors
     /// When a node does not take them.
     pub fn load(&self, archive: &Path) -> Result<()> {
-        let mut bytes = Vec::new();
-        std::fs::File::open(archive)
-            .and_then(|mut file| file.read_to_end(&mut bytes))
-            .with_context(|| archive.display().to_string())?;
+        let bytes = std::fs::read(archive).with_context(|| archive.display().to_string())?;
         self.nodes.iter().try_for_each(|node| supervisor::import(*node, &bytes))
     }
 }

@@ -2,8 +2,10 @@
 //! clusters, and container images.
 
 pub mod api_server;
+pub mod cache;
 pub mod cluster;
 pub mod image;
+pub mod product;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},

@@ -11,11 +11,12 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use isthmus_e2e::cluster::{
-    announced,
-    command::cache,
-    sandbox, supervise,
-    supervisor::{self, PERSONS_SET, Ready, Request},
+use isthmus_e2e::{
+    cache::cache,
+    cluster::{
+        announced, sandbox, supervise,
+        supervisor::{self, PERSONS_SET, Ready, Request},
+    },
 };
 
 fn main() -> ExitCode {

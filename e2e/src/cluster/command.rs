@@ -1,8 +1,7 @@
-//! Running other programs, and where this crate keeps what outlives a run.
+//! Running other programs to their end.
 
 use std::{
     io::Write as _,
-    path::PathBuf,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -67,14 +66,4 @@ pub fn eventually<T>(within: Duration, mut attempt: impl FnMut() -> Result<T>) -
             Err(_) => std::thread::sleep(Duration::from_millis(100)),
         }
     }
-}
-
-/// Where built programs and the state of running clusters are kept.
-///
-/// # Errors
-/// When there is neither `XDG_CACHE_HOME` nor `HOME`.
-pub fn cache() -> Result<PathBuf> {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
-    Ok(cache.context("neither XDG_CACHE_HOME nor HOME is set")?.join("isthmus"))
 }

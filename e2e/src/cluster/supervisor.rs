@@ -6,7 +6,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
     os::unix::net::UnixListener,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
@@ -20,11 +20,12 @@ use serde::{Deserialize, Serialize};
 use super::{
     addresses::{CLUSTERS, NODES, SETS, SetAddresses},
     built, cgroup,
-    command::{cache, eventually, fed, output, words},
+    command::{eventually, fed, output, words},
     pki::{self, Authority},
     sandbox::Sandbox,
     settings::{self, Node},
 };
+use crate::cache::cache;
 
 /// How long a set may take to come up on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -63,6 +64,8 @@ pub struct ReadyCluster {
     pub kubeconfig: PathBuf,
     /// The first process of each node, as the machine numbers it.
     pub nodes: Vec<i32>,
+    /// An address that the load balancer gives to who asks for it, and to others last.
+    pub spare_address: Ipv4Addr,
 }
 
 /// Brings up what is asked for, announces it on standard output, and takes it down when standard input
@@ -182,6 +185,7 @@ impl Set {
             ready.push(ReadyCluster {
                 name,
                 kubeconfig: path,
+                spare_address: addresses.cluster(index).balanced().at(4000),
                 nodes: pids.iter().map(|pid| pid.as_raw_nonzero().get()).collect(),
             });
         }
@@ -411,7 +415,7 @@ fn node_files(node: &Node, authority: &Authority) -> Result<BTreeMap<String, Str
         "kubernetes.default.svc.cluster.local",
         "localhost",
     ];
-    let own = [server, node.addresses.services().at(1), std::net::Ipv4Addr::LOCALHOST];
+    let own = [server, node.addresses.services().at(1), Ipv4Addr::LOCALHOST];
     let client = authority.client("kube-apiserver", Some("system:masters"))?;
     for (name, pair) in [("apiserver", authority.server(&names, &own)?), ("apiserver-client", client)] {
         files.insert(format!("{name}.pem"), pair.certificate);
