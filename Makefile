@@ -1,5 +1,5 @@
 # Two commands matter: `make demo` shows the mesh at work, `make test` runs every check there is.
-.PHONY: demo test bench bench-operator build-tools clusters clusters-down cluster-tools
+.PHONY: demo test bench bench-operator build-tools clusters clusters-down cluster-tools image conformance
 
 # Builds that nobody steps through need no incremental data.
 export CARGO_INCREMENTAL ?= 0
@@ -17,6 +17,15 @@ test: build-tools cluster-tools ## Formatting, lints, every test.
 clusters: build-tools cluster-tools ## Two Kubernetes clusters on this machine (CLUSTERS=, NODES= say otherwise).
 	cargo build --locked --workspace --all-targets
 	@target/debug/clusters up --clusters=$(or $(CLUSTERS),2) --nodes=$(or $(NODES),1)
+
+conformance: build-tools cluster-tools ## The official Gateway API suite; report and summary in target/conformance.
+	cargo build --locked --workspace --all-targets
+	target/debug/conformance
+
+image: build-tools ## OCI archives of both programs in target/images (PROFILE=release for real use).
+	cargo build --locked --workspace --all-targets
+	$(if $(filter release,$(PROFILE)),cargo build --locked --release --bins)
+	target/debug/images target/$(or $(PROFILE),debug) target/images
 
 clusters-down: ## Takes them down.
 	@target/debug/clusters down

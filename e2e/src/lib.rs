@@ -4,7 +4,9 @@
 pub mod api_server;
 pub mod cache;
 pub mod cluster;
+pub mod conformance;
 pub mod image;
+pub mod install;
 pub mod product;
 
 use std::{

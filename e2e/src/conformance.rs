@@ -1,0 +1,272 @@
+//! Runs the official Gateway API conformance suite against an installed Isthmus, and judges what it says: a
+//! test that the suite skips because a feature is missing has not passed, and a test that passed once
+//! (`e2e/conformance/passed.txt`) must pass for ever.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    cache::{self, GoBuild},
+    cluster::{Cluster, built, command::output},
+    image::{self, Image},
+    install::CLASS,
+    product::VERSION,
+};
+
+/// The oldest Go that builds the suite.
+const GO: &str = "1.27";
+const SUITE: &str = "sigs.k8s.io/gateway-api/conformance";
+const API: &str = "sigs.k8s.io/gateway-api";
+const PROJECT: &str = env!("CARGO_PKG_REPOSITORY");
+
+/// What came of one test of the suite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    /// It ran and found nothing wrong.
+    Passed,
+    /// It found something wrong.
+    Failed,
+    /// It did not run, because a feature that it needs is not claimed.
+    Skipped,
+}
+
+/// What came of a run: each test of the suite by name.
+pub type Outcomes = BTreeMap<String, Outcome>;
+
+/// What the suite needs, built: `suite`, `images.tar`, `standard.yaml` and `experimental.yaml`.
+///
+/// # Errors
+/// When a build fails.
+pub fn suite() -> Result<PathBuf> {
+    cache::built("conformance", &modules(), build)
+}
+
+fn modules() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("conformance/suite")
+}
+
+fn build(directory: &Path) -> Result<()> {
+    let module = &modules();
+    let arguments = ["test", "-c", "-ldflags", "-s -w"];
+    GoBuild { module, version: GO, arguments: &arguments, package: ".", cgo: true }
+        .run(&directory.join("suite"))?;
+    let echo = directory.join("echo-basic");
+    let arguments = ["build", "-ldflags", "-s -w"];
+    GoBuild {
+        module: &module.join("echo"),
+        version: GO,
+        arguments: &arguments,
+        package: "tool",
+        cgo: false,
+    }
+    .run(&echo)?;
+    let manifests = cache::dependency(module, GO, SUITE)?.join("base/manifests.yaml");
+    let images: Vec<Image> = images(&std::fs::read_to_string(manifests)?)
+        .into_iter()
+        .map(|name| Image {
+            name,
+            entrypoint: vec!["/echo-basic".to_owned()],
+            files: [("echo-basic".to_owned(), echo.clone())].into(),
+            ..Image::default()
+        })
+        .collect();
+    image::write(&images, &directory.join("images.tar"))?;
+    let crds = cache::dependency(module, GO, API)?.join("config/crd");
+    let kubectl = built::programs()?.join("bin/kubectl");
+    for channel in ["standard", "experimental"] {
+        let text =
+            output(Command::new(&kubectl).arg("kustomize").arg(crds.join(channel_path(channel))))?;
+        std::fs::write(directory.join(format!("{channel}.yaml")), text)?;
+    }
+    Ok(())
+}
+
+/// Where a channel's kustomization is, below the directory of all CRDs, which itself is the standard one.
+fn channel_path(channel: &str) -> &str {
+    if channel == "standard" { "." } else { channel }
+}
+
+/// The names by which manifests ask for the echo server.
+fn images(manifests: &str) -> BTreeSet<String> {
+    let images =
+        manifests.lines().filter_map(|line| line.trim().trim_start_matches("- ").strip_prefix("image:"));
+    let names = images.map(|name| name.trim().trim_matches('"').to_owned());
+    names.filter(|name| name.contains("/echo-basic:")).collect()
+}
+
+/// Puts onto `cluster` what the suite takes for granted: its images, and the CRDs of Gateway API.
+///
+/// # Errors
+/// When the cluster refuses something.
+pub fn prepare(cluster: &Cluster) -> Result<()> {
+    let suite = suite()?;
+    cluster.load(&suite.join("images.tar"))?;
+    let crds = std::fs::read_to_string(suite.join("experimental.yaml"))?;
+    cluster.apply(&crds)?;
+    cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"])?;
+    Ok(())
+}
+
+/// Runs the suite and writes `report.yaml` and `output.log` into `directory`. `only` narrows it to tests
+/// whose names are given, for debugging.
+///
+/// # Errors
+/// When the suite does not get as far as running tests.
+pub fn run(cluster: &Cluster, directory: &Path, only: &[String]) -> Result<Outcomes> {
+    std::fs::create_dir_all(directory)?;
+    let kubeconfig = directory.join("kubeconfig");
+    std::fs::write(
+        &kubeconfig,
+        cluster.kubectl(&["config", "view", "--raw", "--minify", "--flatten"])?,
+    )?;
+    let mut command = Command::new(suite()?.join("suite"));
+    command.args(["-test.v", "-test.timeout=60m", "-conformance-profiles=GATEWAY-HTTP"]);
+    command.args(["-organization=isthmus", "-project=isthmus", &format!("-version={VERSION}")]);
+    command.args([format!("-url={PROJECT}"), format!("-contact={PROJECT}/issues")]);
+    command.arg(format!("-gateway-class={CLASS}"));
+    command.arg(format!("-report-output={}", directory.join("report.yaml").display()));
+    if let Some(usable) = cluster.spare_address() {
+        command.args([format!("-usable-address={usable}"), "-unusable-address=192.0.2.1".to_owned()]);
+    }
+    if !only.is_empty() {
+        command.arg(format!("-test.run=^TestConformance$/^({})$", only.join("|")));
+    }
+    // The suite's module finds its manifests in itself, and must not write beside us.
+    command.current_dir(directory).env("KUBECONFIG", &kubeconfig);
+    let (log, report) = (directory.join("output.log"), directory.join("report.yaml"));
+    if report.exists() {
+        std::fs::remove_file(&report)?;
+    }
+    let file = File::create(&log)?;
+    // It ends with an error when a test failed, which is for the caller to judge.
+    command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).status().context("the suite")?;
+    std::fs::remove_file(kubeconfig)?;
+    let report = std::fs::read_to_string(report)
+        .with_context(|| format!("the suite wrote no report, see {}", log.display()))?;
+    Ok(outcomes(&std::fs::read_to_string(&log)?, &report))
+}
+
+/// Reads what came of each test: the log says which ones began and which of those were skipped, the report
+/// which ones failed. (`go test` itself does not say it for a suite that ends as this one does.)
+fn outcomes(log: &str, report: &str) -> Outcomes {
+    let began = log
+        .lines()
+        .filter_map(|line| line.strip_prefix("=== RUN")?.trim().strip_prefix("TestConformance/"));
+    let whole = began.filter(|name| !name.contains('/'));
+    let mut outcomes: Outcomes = whole.map(|name| (name.to_owned(), Outcome::Passed)).collect();
+    let skipped = log.lines().filter_map(|line| line.split_once(": Skipping ")?.1.split_once(": "));
+    outcomes.extend(skipped.map(|(name, _)| (name.to_owned(), Outcome::Skipped)));
+    outcomes.extend(failed(report).map(|name| (name.to_owned(), Outcome::Failed)));
+    outcomes
+}
+
+/// The names in those lists of a report that are called `failed...Tests`.
+fn failed(report: &str) -> impl Iterator<Item = &str> {
+    let mut listed = false;
+    report.lines().filter_map(move |line| {
+        let text = line.trim_start().trim_start_matches("- ");
+        if let Some(key) = text.strip_suffix(':') {
+            listed = key.starts_with("failed") && key.ends_with("Tests");
+            return None;
+        }
+        // Another key ends the list.
+        listed &= !text.contains(": ");
+        listed.then_some(text)
+    })
+}
+
+/// A table for people: how many, and which.
+pub fn summary(outcomes: &Outcomes) -> String {
+    let mut lines = vec![
+        format!("# Gateway API conformance of Isthmus {VERSION}"),
+        String::new(),
+        "| outcome | tests |".to_owned(),
+        "|---|---|".to_owned(),
+    ];
+    let lists =
+        [Outcome::Failed, Outcome::Passed, Outcome::Skipped].map(|one| (one, with(outcomes, one)));
+    lines.extend(lists.iter().map(|(outcome, names)| format!("| {outcome:?} | {} |", names.len())));
+    for (outcome, names) in &lists {
+        lines.extend([String::new(), format!("## {outcome:?}")]);
+        lines.extend(names.iter().map(|name| format!("- {name}")));
+    }
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+/// The names of the tests with this outcome.
+pub fn with(outcomes: &Outcomes, wanted: Outcome) -> Vec<&str> {
+    outcomes.iter().filter(|(_, outcome)| **outcome == wanted).map(|(name, _)| name.as_str()).collect()
+}
+
+/// Where the tests are listed that passed once.
+pub fn passed_once() -> PathBuf {
+    modules().with_file_name("passed.txt")
+}
+
+/// Compares a run of the whole suite with the list of tests that passed once.
+///
+/// # Errors
+/// When one of them passed no more, or when one failed.
+pub fn judge(outcomes: &Outcomes, passed_once: &str) -> Result<()> {
+    let lost: Vec<&str> = passed_once
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .filter(|name| outcomes.get(*name) != Some(&Outcome::Passed))
+        .collect();
+    if !lost.is_empty() {
+        bail!("{} tests of the suite passed before and do not now: {}", lost.len(), lost.join(", "));
+    }
+    let failed = with(outcomes, Outcome::Failed);
+    if !failed.is_empty() {
+        bail!("{} tests of the suite failed: {}", failed.len(), failed.join(", "));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outcomes_are_read_from_log_and_report() {
+        let log =
+            "=== RUN   TestConformance\n=== RUN   TestConformance/A\n=== RUN   TestConformance/A/part
+=== RUN   TestConformance/B\n    conformance.go:56: Skipping B: suite does not support Mesh
+=== RUN   TestConformance/C\n=== RUN   TestConformance/D\n";
+        let report = "profiles:\n- core:\n    failedTests:\n    - C\n    result: failure
+    statistics:\n      Failed: 1\nsucceededProvisionalTests:\n- D\n";
+        let expected = [
+            ("A", Outcome::Passed),
+            ("B", Outcome::Skipped),
+            ("C", Outcome::Failed),
+            ("D", Outcome::Passed),
+        ];
+        assert_eq!(
+            outcomes(log, report),
+            expected.map(|(name, outcome)| (name.to_owned(), outcome)).into()
+        );
+    }
+
+    #[test]
+    fn a_skipped_test_has_not_passed() {
+        let outcomes =
+            Outcomes::from([("A".to_owned(), Outcome::Skipped), ("B".to_owned(), Outcome::Passed)]);
+        assert!(judge(&outcomes, "# those\nB\n").is_ok());
+        assert!(judge(&outcomes, "A\nB\n").is_err());
+        assert!(judge(&outcomes, "C\n").is_err());
+    }
+
+    #[test]
+    fn echo_images_are_found_by_the_names_that_manifests_use() {
+        let manifests =
+            "  - image: r/echo-basic:v1\n    image: r/other:v1\n    image: \"r/echo-basic:v2\"\n";
+        assert_eq!(images(manifests), ["r/echo-basic:v1", "r/echo-basic:v2"].map(str::to_owned).into());
+    }
+}
