@@ -142,7 +142,7 @@ const CASES: &[(&str, &str, State)] = &[
     ("f19", "conditions are steady, and others' stay", Pinned),
     ("f20", "two revisions side by side", KUBERNETES),
     ("f21", "leaving nothing behind", Pinned),
-    ("f22", "upgrades under load", KUBERNETES),
+    ("f22", "upgrades under load", Pinned),
     ("f23", "Secrets that nobody needs are not read", Pinned),
     ("f24", "an API server that asks for patience", Pinned),
     ("g1", "grants, and grants that are revoked", Pinned),

@@ -1,0 +1,324 @@
+//! The life of a mesh on a real cluster, as its user lives it: Helm, a MeshInstall, a Gateway that carries
+//! traffic, drift, an image that does not exist, an upgrade and its way back under load, and the end.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests fail by panicking"
+)]
+
+use std::{
+    collections::BTreeMap,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use isthmus_e2e::{
+    cluster::{
+        self, Cluster,
+        command::{eventually, output},
+    },
+    image::{self, Image},
+    programs,
+};
+use serde_json::Value;
+
+const WITHIN: Duration = Duration::from_mins(1);
+
+/// The versions between which the upgrade goes; both are what was built.
+const VERSIONS: [&str; 2] = [env!("CARGO_PKG_VERSION"), "0.1.999"];
+
+const MESH: &str = r"
+apiVersion: isthmus.dev/v1alpha1
+kind: MeshInstall
+metadata: {name: mesh}
+spec:
+  cluster: {id: east}
+  upgrade: {timeoutSeconds: 10}
+";
+
+/// A Gateway, a route, and a backend that the cluster has the image of anyway: the name server's health port.
+const WEB: &str = r#"
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: web, namespace: default}
+spec:
+  gatewayClassName: isthmus
+  listeners: [{name: http, port: 80, protocol: HTTP}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: web, namespace: default}
+spec:
+  parentRefs: [{name: web}]
+  rules: [{backendRefs: [{name: backend, port: 8080}]}]
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: backend, namespace: default}
+data: {Corefile: ".:5300 {\n health :8080\n}\n"}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: backend, namespace: default}
+spec:
+  replicas: 1
+  selector: {matchLabels: {app: backend}}
+  template:
+    metadata: {labels: {app: backend}}
+    spec:
+      containers:
+        - name: backend
+          image: isthmus.dev/coredns:1
+          imagePullPolicy: Never
+          args: [-conf, /etc/backend/Corefile]
+          volumeMounts: [{name: backend, mountPath: /etc/backend}]
+      volumes: [{name: backend, configMap: {name: backend}}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: backend, namespace: default}
+spec:
+  selector: {app: backend}
+  ports: [{port: 8080}]
+"#;
+
+#[test]
+fn f14_f15_f21_f22_a_mesh_lives_and_ends() {
+    let clusters = cluster::up(1, 1).unwrap();
+    let cluster = &clusters.all()[0];
+    install(cluster);
+    cluster.apply(WEB).unwrap();
+    let address = eventually(WITHIN, || address(cluster)).unwrap();
+    eventually(WITHIN, || ask(address)).unwrap();
+
+    let load = Load::start(address);
+    drift_is_repaired(cluster);
+    a_bad_image_is_undone(cluster);
+    for version in [VERSIONS[1], VERSIONS[0]] {
+        upgrade(cluster, version);
+    }
+    let (answered, failed) = load.end();
+    assert_eq!(failed, 0, "of {} requests", answered + failed);
+    assert!(answered > 1000, "{answered} requests are no load");
+
+    end(cluster);
+}
+
+fn install(cluster: &Cluster) {
+    let directory = programs().join("../operator-images");
+    for archive in images(&directory).unwrap() {
+        cluster.load(&archive).unwrap();
+    }
+    let definitions = gateway_api().unwrap();
+    cluster.kubectl(&["apply", "--server-side", "-k", &definitions]).unwrap();
+    let charts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts");
+    for chart in ["isthmus-crds", "isthmus"] {
+        let from = charts.join(chart).display().to_string();
+        cluster.helm(&["lint", "--strict", &from]).unwrap();
+        let namespace = ["--namespace", "isthmus-system", "--create-namespace"];
+        cluster
+            .helm(&[&["install", chart, &from, "--wait", "--timeout=2m"], &namespace[..]].concat())
+            .unwrap();
+    }
+    cluster.apply(MESH).unwrap();
+    cluster.kubectl(&["wait", "meshinstall/mesh", "--for=condition=Ready", "--timeout=60s"]).unwrap();
+}
+
+fn drift_is_repaired(cluster: &Cluster) {
+    cluster.kubectl(&["scale", "deployment/web-isthmus", "--replicas=3"]).unwrap();
+    let control_plane = ["--namespace=isthmus-system", "delete", "service/isthmus-control-plane"];
+    cluster.kubectl(&control_plane).unwrap();
+    eventually(WITHIN, || {
+        let replicas = "jsonpath={.spec.replicas}";
+        let replicas = cluster.kubectl(&["get", "deployment/web-isthmus", "-o", replicas])?;
+        ensure!(replicas == "1", "{replicas} replicas");
+        cluster.kubectl(&["--namespace=isthmus-system", "get", "service/isthmus-control-plane"])
+    })
+    .unwrap();
+}
+
+fn a_bad_image_is_undone(cluster: &Cluster) {
+    let patch = |image: &str| {
+        let patch = format!(r#"{{"spec":{{"controlPlane":{{"image":{image}}}}}}}"#);
+        cluster.kubectl(&["patch", "meshinstall/mesh", "--type=merge", "-p", &patch]).unwrap()
+    };
+    patch(r#""isthmus.dev/none:1""#);
+    eventually(WITHIN, || {
+        let told = ready(cluster)?;
+        ensure!(told.contains("RolledBack") && told.contains("isthmus.dev/none:1"), "{told}");
+        Ok(())
+    })
+    .unwrap();
+    patch("null");
+    in_force(cluster, VERSIONS[0]);
+}
+
+fn upgrade(cluster: &Cluster, version: &str) {
+    let mut command = Command::new(programs().join("isthmus"));
+    command.arg("upgrade").arg("--kubeconfig").arg(cluster.kubeconfig());
+    command.args(["--context", cluster.context(), "--version", version, "--wait=120"]);
+    output(&mut command).unwrap();
+    in_force(cluster, version);
+    let image = "jsonpath={.spec.template.spec.containers[0].image}";
+    let image = cluster.kubectl(&["get", "deployment/web-isthmus", "-o", image]).unwrap();
+    assert_eq!(image, format!("isthmus.dev/proxy:{version}"));
+}
+
+fn in_force(cluster: &Cluster, version: &str) {
+    eventually(WITHIN, || {
+        let told = ready(cluster)?;
+        ensure!(told == format!("True InForce: version {version} runs"), "{told}");
+        Ok(())
+    })
+    .unwrap();
+}
+
+/// The condition Ready of the newest MeshInstall.
+fn ready(cluster: &Cluster) -> Result<String> {
+    let install: Value =
+        serde_json::from_str(&cluster.kubectl(&["get", "meshinstall/mesh", "-o", "json"])?)?;
+    let seen = &install["status"]["observedGeneration"];
+    ensure!(*seen == install["metadata"]["generation"], "generation {seen} is not the newest");
+    let conditions = install["status"]["conditions"].as_array().context("no conditions")?;
+    let ready = conditions.iter().find(|one| one["type"] == "Ready").context("no Ready")?;
+    let text = |field: &str| ready[field].as_str().unwrap_or_default();
+    Ok(format!("{} {}: {}", text("status"), text("reason"), text("message")))
+}
+
+fn end(cluster: &Cluster) {
+    let mut command = Command::new(programs().join("isthmus"));
+    command.arg("uninstall").arg("--kubeconfig").arg(cluster.kubeconfig());
+    output(command.args(["--context", cluster.context(), "--wait=120"])).unwrap();
+    for chart in ["isthmus", "isthmus-crds"] {
+        cluster.helm(&["uninstall", chart, "--namespace", "isthmus-system", "--wait"]).unwrap();
+    }
+    eventually(WITHIN, || {
+        let left = left(cluster)?;
+        ensure!(left.is_empty(), "{left:?}");
+        Ok(())
+    })
+    .unwrap();
+}
+
+/// Objects of ours that are still there, definitions aside: those are kept.
+fn left(cluster: &Cluster) -> Result<Vec<String>> {
+    let kinds = "deployments,services,serviceaccounts,configmaps,secrets,leases,roles,rolebindings,pods,\
+                 poddisruptionbudgets,networkpolicies,clusterroles,clusterrolebindings,gatewayclasses";
+    let all = cluster.kubectl(&["get", kinds, "--all-namespaces", "-o", "json"])?;
+    let all: Value = serde_json::from_str(&all)?;
+    let ours = |object: &&Value| {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
+        let everywhere = ["default", "kube-root-ca.crt"].contains(&name);
+        let node = namespace == "kube-node-lease" || namespace == "kube-system";
+        (name.contains("isthmus") || namespace == "isthmus-system") && !everywhere && !node
+    };
+    let items = all["items"].as_array().context("no list")?;
+    Ok(items
+        .iter()
+        .filter(ours)
+        .map(|one| format!("{} {}", one["kind"], one["metadata"]["name"]))
+        .collect())
+}
+
+fn address(cluster: &Cluster) -> Result<SocketAddr> {
+    let path = "jsonpath={.status.addresses[0].value}";
+    let address = cluster.kubectl(&["get", "gateway/web", "-o", path])?;
+    Ok(SocketAddr::new(address.parse()?, 80))
+}
+
+fn ask(address: SocketAddr) -> Result<()> {
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(2))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.write_all(b"GET /health HTTP/1.1\r\nhost: web\r\nconnection: close\r\n\r\n")?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    ensure!(text.starts_with("HTTP/1.1 200"), "{text}");
+    Ok(())
+}
+
+/// About 200 requests a second.
+struct Load {
+    ends: Arc<AtomicBool>,
+    counts: Arc<[AtomicU32; 2]>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Load {
+    fn start(address: SocketAddr) -> Self {
+        let (ends, counts) = (Arc::new(AtomicBool::new(false)), Arc::<[AtomicU32; 2]>::default());
+        let one = || {
+            let (ends, counts) = (Arc::clone(&ends), Arc::clone(&counts));
+            thread::spawn(move || {
+                while !ends.load(Ordering::Relaxed) {
+                    counts[usize::from(ask(address).is_err())].fetch_add(1, Ordering::Relaxed);
+                    // The pace of the load, not a wait for anything.
+                    thread::sleep(Duration::from_millis(20));
+                }
+            })
+        };
+        let threads = (0..4).map(|_| one()).collect();
+        Self { ends, counts, threads }
+    }
+
+    /// How many requests were answered, and how many were not.
+    fn end(self) -> (u32, u32) {
+        self.ends.store(true, Ordering::Relaxed);
+        for thread in self.threads {
+            thread.join().unwrap();
+        }
+        let [answered, failed] = [0, 1].map(|index| self.counts[index].load(Ordering::Relaxed));
+        (answered, failed)
+    }
+}
+
+/// The definitions of Gateway API, as its own release has them.
+fn gateway_api() -> Result<String> {
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools/go");
+    let go = output(Command::new(tools).arg("1.27"))?;
+    let mut command = Command::new(go.trim());
+    command.args(["mod", "download", "-json", "sigs.k8s.io/gateway-api@v1.7.0"]);
+    let module: Value = serde_json::from_str(&output(command.current_dir("/"))?)?;
+    let directory = module["Dir"].as_str().context("no directory")?;
+    Ok(format!("{directory}/config/crd"))
+}
+
+/// Images of what was built, in both versions.
+fn images(directory: &Path) -> Result<Vec<PathBuf>> {
+    std::fs::create_dir_all(directory)?;
+    let mut archives = Vec::new();
+    for (name, program) in [("isthmus", "isthmus"), ("proxy", "isthmus-proxy")] {
+        let stripped = directory.join(program);
+        output(Command::new("strip").arg("-o").arg(&stripped).arg(programs().join(program)))?;
+        let libraries = output(Command::new("ldd").arg(&stripped))?;
+        let libraries =
+            libraries.lines().filter_map(|line| line.split_whitespace().find(|w| w.starts_with('/')));
+        let mut files: BTreeMap<String, PathBuf> =
+            libraries.map(|path| (path.trim_start_matches('/').to_owned(), path.into())).collect();
+        files.insert(program.to_owned(), stripped);
+        for version in VERSIONS {
+            let image = Image {
+                name: format!("isthmus.dev/{name}:{version}"),
+                entrypoint: vec![format!("/{program}")],
+                user: "65532:65532".to_owned(),
+                files: files.clone(),
+                ..Image::default()
+            };
+            let archive = directory.join(format!("{name}-{version}.tar"));
+            image::write(&[image], &archive)?;
+            archives.push(archive);
+        }
+    }
+    Ok(archives)
+}
