@@ -19,15 +19,18 @@ const MOST: usize = 63;
 
 /// What the Deployment, the Service and the service account of Gateway `name` are called.
 ///
-/// A name that would be too long is cut, and told from others that begin alike by a hash of all of it.
+/// A name that no Service may have, as it is too long, has dots or begins with a digit, is changed as little
+/// as can be, and told from others that then look alike by a hash of all of it.
 pub fn of_gateway(name: &str) -> String {
-    if name.len() + SUFFIX.len() <= MOST {
+    let digit = name.starts_with(|first: char| first.is_ascii_digit());
+    if name.len() + SUFFIX.len() <= MOST && !digit && !name.contains('.') {
         return format!("{name}{SUFFIX}");
     }
+    let letter = if digit { "g" } else { "" };
     let hash = format!("-{:08x}", fnv1a(name.as_bytes()));
-    let room = MOST - SUFFIX.len() - hash.len();
-    let kept: String = name.chars().take(room).collect();
-    format!("{}{hash}{SUFFIX}", kept.trim_end_matches(['-', '.']))
+    let room = MOST - letter.len() - hash.len() - SUFFIX.len();
+    let kept: String = name.replace('.', "-").chars().take(room).collect();
+    format!("{letter}{}{hash}{SUFFIX}", kept.trim_end_matches('-'))
 }
 
 /// FNV-1a, 32 bits: short, and the same in every version.
@@ -44,5 +47,8 @@ mod tests {
         assert_eq!(of_gateway("edge"), "edge-isthmus");
         let (a, b) = (of_gateway(&"a".repeat(200)), of_gateway(&"a".repeat(201)));
         assert!(a.len() <= MOST && b.len() <= MOST && a != b, "{a} {b}");
+        let (dot, dash) = (of_gateway("a.b"), of_gateway("a-b"));
+        assert!(dot.starts_with("a-b-") && dash == "a-b-isthmus", "{dot} {dash}");
+        assert!(of_gateway("1a").starts_with("g1a-"));
     }
 }
