@@ -165,6 +165,7 @@ async fn e2_a_proxy_outlives_its_control_plane_and_is_taken_over() {
     drop(supervisor);
     let mut supervisor = bench.supervisor();
     supervisor.end_strays();
+    supervisor.stop(std::future::pending()).await;
     assert_eq!(told(&first, "drained").await, "drained");
 }
 
