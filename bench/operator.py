@@ -171,18 +171,19 @@ class Backend:
     """Answers everything, with as little work as can be."""
 
     def __init__(self):
-        self.config = tempfile.NamedTemporaryFile("w", suffix=".conf", delete=False)
-        self.config.write(
-            "worker_processes 1; daemon off; error_log /dev/null; pid /dev/null; events {}\n"
+        self.directory = tempfile.TemporaryDirectory()
+        config = Path(self.directory.name, "nginx.conf")
+        config.write_text(
+            # nginx removes its pid file when it ends, whatever that is.
+            f"worker_processes 1; daemon off; error_log /dev/null; pid {config.with_name('pid')}; events {{}}\n"
             f"http {{ access_log off; keepalive_requests 1000000; server {{ listen {BACKEND}:{BACKEND_PORT};"
             " location / { return 200 ok; } } }\n")
-        self.config.close()
-        self.process = subprocess.Popen(["nginx", "-c", self.config.name], stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(["nginx", "-c", config], stderr=subprocess.DEVNULL)
 
     def end(self):
         self.process.terminate()
         self.process.wait()
-        os.unlink(self.config.name)
+        self.directory.cleanup()
 
 
 def generation(connection, index):
