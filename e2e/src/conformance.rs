@@ -100,6 +100,14 @@ fn images(manifests: &str) -> BTreeSet<String> {
     names.filter(|name| name.contains("/echo-basic:")).collect()
 }
 
+/// The CRDs of Gateway API, of a channel: `standard` or `experimental`.
+///
+/// # Errors
+/// When they cannot be had.
+pub fn definitions(channel: &str) -> Result<PathBuf> {
+    Ok(suite()?.join(format!("{channel}.yaml")))
+}
+
 /// Puts onto `cluster` what the suite takes for granted: its images, and the CRDs of Gateway API.
 ///
 /// # Errors
@@ -107,14 +115,14 @@ fn images(manifests: &str) -> BTreeSet<String> {
 pub fn prepare(cluster: &Cluster) -> Result<()> {
     let suite = suite()?;
     cluster.load(&suite.join("images.tar"))?;
-    let crds = std::fs::read_to_string(suite.join("experimental.yaml"))?;
+    let crds = std::fs::read_to_string(definitions("experimental")?)?;
     cluster.apply(&crds)?;
     cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"])?;
     Ok(())
 }
 
-/// Runs the suite and writes `report.yaml` and `output.log` into `directory`. `only` narrows it to tests
-/// whose names are given, for debugging.
+/// Runs the suite and writes `report.yaml`, `output.log` and what our pods logged into `directory`. `only`
+/// narrows it to tests whose names are given, for debugging.
 ///
 /// # Errors
 /// When the suite does not get as far as running tests.
@@ -129,7 +137,8 @@ pub fn run(cluster: &Cluster, directory: &Path, only: &[String]) -> Result<Outco
     command.args(["-test.v", "-test.timeout=60m", "-conformance-profiles=GATEWAY-HTTP"]);
     command.args(["-organization=isthmus", "-project=isthmus", &format!("-version={VERSION}")]);
     command.args([format!("-url={PROJECT}"), format!("-contact={PROJECT}/issues")]);
-    command.arg(format!("-gateway-class={CLASS}"));
+    // The cluster is for this run only, and its Gateways' pods have logs to tell.
+    command.args([&format!("-gateway-class={CLASS}"), "-cleanup-base-resources=false"]);
     command.arg(format!("-report-output={}", directory.join("report.yaml").display()));
     if let Some(usable) = cluster.spare_address() {
         command.args([format!("-usable-address={usable}"), "-unusable-address=192.0.2.1".to_owned()]);
@@ -147,9 +156,32 @@ pub fn run(cluster: &Cluster, directory: &Path, only: &[String]) -> Result<Outco
     // It ends with an error when a test failed, which is for the caller to judge.
     command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).status().context("the suite")?;
     std::fs::remove_file(kubeconfig)?;
+    keep_logs(cluster, &directory.join("logs"))?;
     let report = std::fs::read_to_string(report)
         .with_context(|| format!("the suite wrote no report, see {}", log.display()))?;
     Ok(outcomes(&std::fs::read_to_string(&log)?, &report))
+}
+
+/// Writes what each of our pods logged into `directory`, from which older logs go.
+fn keep_logs(cluster: &Cluster, directory: &Path) -> Result<()> {
+    if directory.exists() {
+        std::fs::remove_dir_all(directory)?;
+    }
+    std::fs::create_dir_all(directory)?;
+    let each = "{.metadata.namespace} {.metadata.name} {.spec.containers[0].image}";
+    let columns = format!("jsonpath={{range .items[*]}}{each}{{\"\\n\"}}{{end}}");
+    let pods = cluster.kubectl(&["get", "pods", "-A", "-o", &columns])?;
+    for pod in pods.lines() {
+        let [namespace, name, image] = pod.split(' ').collect::<Vec<_>>()[..] else { continue };
+        if !image.starts_with("isthmus.dev/") {
+            continue;
+        }
+        // A pod may be gone by now, and its logs with it.
+        if let Ok(said) = cluster.kubectl(&["logs", "-n", namespace, name]) {
+            std::fs::write(directory.join(format!("{namespace}.{name}.log")), said)?;
+        }
+    }
+    Ok(())
 }
 
 /// Reads what came of each test: the log says which ones began and which of those were skipped, the report

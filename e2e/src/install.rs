@@ -20,7 +20,7 @@ pub const CLASS: &str = "isthmus";
 /// # Errors
 /// When a step fails, or when it is not ready in time.
 pub fn install(cluster: &Cluster) -> Result<()> {
-    for archive in write_images(&programs(), &programs().join("../images"))? {
+    for archive in write_images(&programs(), &programs().join("../images"), VERSION)? {
         cluster.load(&archive)?;
     }
     let chart = |name: &str| charts().join(name).display().to_string();

@@ -24,11 +24,11 @@ const USER: &str = "65532:65532";
 const AUTHORITIES: [&str; 2] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
 
-/// Writes `isthmus.tar` and `proxy.tar` into `directory` and returns their paths.
+/// Writes `isthmus.tar` and `proxy.tar`, tagged with `version`, into `directory` and returns their paths.
 ///
 /// # Errors
 /// When a program was not built or a library of it is missing.
-pub fn write_images(programs: &Path, directory: &Path) -> Result<Vec<PathBuf>> {
+pub fn write_images(programs: &Path, directory: &Path, version: &str) -> Result<Vec<PathBuf>> {
     std::fs::create_dir_all(directory)?;
     let work = tempfile::tempdir_in(directory)?;
     let mut archives = Vec::new();
@@ -41,7 +41,7 @@ pub fn write_images(programs: &Path, directory: &Path) -> Result<Vec<PathBuf>> {
             files.insert("etc/ssl/certs/ca-certificates.crt".to_owned(), found);
         }
         let image = Image {
-            name: format!("isthmus.dev/{name}:{VERSION}"),
+            name: format!("isthmus.dev/{name}:{version}"),
             entrypoint: vec![format!("/{program}")],
             user: USER.to_owned(),
             files,

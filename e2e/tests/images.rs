@@ -11,8 +11,8 @@ use isthmus_e2e::{
 #[test]
 fn images_are_small_and_run_without_rights_or_a_shell() {
     let directory = tempfile::tempdir().unwrap();
-    let archives = write_images(&programs(), &directory.path().join("first")).unwrap();
-    let again = write_images(&programs(), &directory.path().join("second")).unwrap();
+    let archives = write_images(&programs(), &directory.path().join("first"), VERSION).unwrap();
+    let again = write_images(&programs(), &directory.path().join("second"), VERSION).unwrap();
     for (one, other) in archives.iter().zip(&again) {
         assert!(std::fs::read(one).unwrap() == std::fs::read(other).unwrap(), "{}", one.display());
     }

@@ -9,10 +9,9 @@
 )]
 
 use std::{
-    collections::BTreeMap,
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
-    path::{Path, PathBuf},
+    path::Path,
     process::Command,
     sync::{
         Arc,
@@ -28,7 +27,8 @@ use isthmus_e2e::{
         self, Cluster,
         command::{eventually, output},
     },
-    image::{self, Image},
+    conformance::definitions,
+    product::write_images,
     programs,
 };
 use serde_json::Value;
@@ -116,12 +116,14 @@ fn f14_f15_f21_f22_a_mesh_lives_and_ends() {
 }
 
 fn install(cluster: &Cluster) {
-    let directory = programs().join("../operator-images");
-    for archive in images(&directory).unwrap() {
-        cluster.load(&archive).unwrap();
+    for version in VERSIONS {
+        let directory = programs().join("../images").join(version);
+        for archive in write_images(&programs(), &directory, version).unwrap() {
+            cluster.load(&archive).unwrap();
+        }
     }
-    let definitions = gateway_api().unwrap();
-    cluster.kubectl(&["apply", "--server-side", "-k", &definitions]).unwrap();
+    let definitions = definitions("standard").unwrap();
+    cluster.apply(&std::fs::read_to_string(definitions).unwrap()).unwrap();
     let charts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts");
     for chart in ["isthmus-crds", "isthmus"] {
         let from = charts.join(chart).display().to_string();
@@ -281,44 +283,4 @@ impl Load {
         let [answered, failed] = [0, 1].map(|index| self.counts[index].load(Ordering::Relaxed));
         (answered, failed)
     }
-}
-
-/// The definitions of Gateway API, as its own release has them.
-fn gateway_api() -> Result<String> {
-    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools/go");
-    let go = output(Command::new(tools).arg("1.27"))?;
-    let mut command = Command::new(go.trim());
-    command.args(["mod", "download", "-json", "sigs.k8s.io/gateway-api@v1.7.0"]);
-    let module: Value = serde_json::from_str(&output(command.current_dir("/"))?)?;
-    let directory = module["Dir"].as_str().context("no directory")?;
-    Ok(format!("{directory}/config/crd"))
-}
-
-/// Images of what was built, in both versions.
-fn images(directory: &Path) -> Result<Vec<PathBuf>> {
-    std::fs::create_dir_all(directory)?;
-    let mut archives = Vec::new();
-    for (name, program) in [("isthmus", "isthmus"), ("proxy", "isthmus-proxy")] {
-        let stripped = directory.join(program);
-        output(Command::new("strip").arg("-o").arg(&stripped).arg(programs().join(program)))?;
-        let libraries = output(Command::new("ldd").arg(&stripped))?;
-        let libraries =
-            libraries.lines().filter_map(|line| line.split_whitespace().find(|w| w.starts_with('/')));
-        let mut files: BTreeMap<String, PathBuf> =
-            libraries.map(|path| (path.trim_start_matches('/').to_owned(), path.into())).collect();
-        files.insert(program.to_owned(), stripped);
-        for version in VERSIONS {
-            let image = Image {
-                name: format!("isthmus.dev/{name}:{version}"),
-                entrypoint: vec![format!("/{program}")],
-                user: "65532:65532".to_owned(),
-                files: files.clone(),
-                ..Image::default()
-            };
-            let archive = directory.join(format!("{name}-{version}.tar"));
-            image::write(&[image], &archive)?;
-            archives.push(archive);
-        }
-    }
-    Ok(archives)
 }

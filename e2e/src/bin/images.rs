@@ -12,7 +12,7 @@ fn main() -> Result<()> {
     let [programs, directory] = arguments.as_slice() else {
         bail!("usage: images PROGRAMS DIRECTORY");
     };
-    for archive in product::write_images(Path::new(programs), Path::new(directory))? {
+    for archive in product::write_images(Path::new(programs), Path::new(directory), product::VERSION)? {
         println!("{} ({} KB)", archive.display(), std::fs::metadata(&archive)?.len() / 1024);
     }
     Ok(())
