@@ -1,5 +1,5 @@
 //! How Isthmus talks to a Kubernetes API server: a connection that notices when its other end is gone,
-//! watches that survive what API servers do, and a Lease that says who may write.
+//! watches that survive what API servers do, a Lease that says who may write, and answers for the kubelet.
 //!
 //! Decides nothing about what the objects mean. Objects come as [`DynamicObject`]s and are decoded one by
 //! one by whoever asked for them, so that one which cannot be read never stops a watch (case F1).
@@ -7,6 +7,7 @@
 mod backoff;
 mod connection;
 mod lease;
+mod probes;
 mod resource;
 mod watch;
 
@@ -18,6 +19,7 @@ pub use kube::{
 pub use self::{
     connection::{ConnectError, connect},
     lease::{Elector, Leadership},
+    probes::answer_probes,
     resource::{Found, Resource, Trouble, find},
     watch::{Event, State, Watched, follow},
 };

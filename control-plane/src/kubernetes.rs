@@ -8,7 +8,6 @@
 mod cluster;
 mod install;
 mod kept;
-mod probes;
 mod proof;
 mod roots;
 mod secrets;
@@ -17,13 +16,15 @@ mod statuses;
 
 use std::{io, net::SocketAddr, sync::Arc};
 
-use isthmus_api_server::{Client, ConnectError, Elector};
+use isthmus_api_server::{Client, ConnectError, Elector, answer_probes};
 use isthmus_compiler::Compiler;
 use isthmus_crds::names::CONTROL_PLANE;
+use isthmus_identity::InvalidRoot;
+use isthmus_ir::InvalidIdentity;
 use isthmus_world::Change;
 use isthmus_xds::{
     delta::server::Limits,
-    server::{self as xds, Publisher, Reports},
+    server::{self as xds, Publisher},
     tls,
 };
 use tokio::{
@@ -33,7 +34,7 @@ use tokio::{
 };
 
 use self::{
-    cluster::{Cluster, News, Outlets},
+    cluster::{Cluster, Outlets},
     kept::KeptError,
     proof::{Gateways, Proof, Served},
     secrets::Secrets,
@@ -41,7 +42,7 @@ use self::{
 };
 use crate::{
     ca::CaError,
-    core::{Core, Input},
+    core::{self, Core},
 };
 
 /// Edits that may wait.
@@ -77,6 +78,12 @@ pub enum KubernetesError {
     /// A port cannot be bound.
     #[error("cannot listen on {0}")]
     Listen(SocketAddr, #[source] io::Error),
+    /// The trust domain leaves no room for our own name in it.
+    #[error(transparent)]
+    Identity(#[from] InvalidIdentity),
+    /// The root of our own CA cannot be used.
+    #[error("the root of the CA cannot be used")]
+    Root(#[from] InvalidRoot),
     /// The certificate cannot be used for TLS.
     #[error("cannot serve TLS")]
     Tls(#[from] rustls::Error),
@@ -92,7 +99,7 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
     let listener = bind(options.listen).await?;
     let (ready, is_ready) = watch::channel(false);
     let mut tasks = JoinSet::new();
-    tasks.spawn(probes::serve(bind(options.ready).await?, is_ready));
+    tasks.spawn(answer_probes(bind(options.ready).await?, is_ready));
     let mut shutdown = std::pin::pin!(shutdown);
     let started = tokio::select! {
         started = start(client, options, listener, ready, &mut tasks) => started?,
@@ -152,7 +159,7 @@ async fn start(
     tasks.spawn(Secrets::new(client.clone(), inputs.clone()).follow(wanted_secrets));
     sources::follow(&client, &inputs, tasks);
     tasks.spawn(install::follow(installs, inputs.clone()));
-    tasks.spawn(forward(reports, inputs));
+    tasks.spawn(core::hear(reports, inputs));
 
     let mut compiler = Compiler::new(settings.mesh_of_pods(), kept.handles);
     compiler.apply(Change::Roots(authority.roots()));
@@ -178,10 +185,6 @@ async fn start(
 async fn wait(mut ended: watch::Receiver<bool>) {
     // Whoever could say so is gone: that is an end too.
     let _ = ended.wait_for(|ended| *ended).await;
-}
-
-async fn forward(mut reports: Reports, inputs: mpsc::Sender<Input<News>>) {
-    while inputs.send(Input::Proxy(reports.next().await)).await.is_ok() {}
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, KubernetesError> {

@@ -26,7 +26,6 @@ pub mod observe;
 pub mod observed;
 pub mod plan;
 mod quantity;
-mod ready;
 pub mod revision;
 pub mod rollout;
 pub mod run;

@@ -6,12 +6,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, atomic::Ordering},
+    net::{Ipv6Addr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
 use futures_util::{StreamExt as _, stream, stream::BoxStream};
-use isthmus_api_server::{Elector, Event, Leadership, Resource, State, Watched, follow};
+use isthmus_api_server::{Elector, Event, Leadership, Resource, State, Watched, answer_probes, follow};
 use isthmus_crds::MeshInstall;
 use k8s_openapi::{api::core::v1::ObjectReference, jiff::Timestamp};
 use kube::{
@@ -21,17 +22,18 @@ use kube::{
 };
 use serde_json::Value;
 use tokio::{
-    sync::mpsc,
+    net::TcpListener,
+    sync::{mpsc, watch},
     time::{Instant, sleep_until},
 };
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::{
     apply::apply,
+    component::READY_PORT,
     object::{self, Kind, OURS, OWNED, ObjectKey},
     observed::{Observed, Place},
     plan::{Action, Step, plan, without_install},
-    ready::{self, Ready},
     status::{Transition, superseded},
 };
 
@@ -51,8 +53,8 @@ pub async fn run(client: Client, place: Place, pod: &str, shutdown: impl Future<
         // The sender is dropped when the operator ends.
         let _ = ended.await;
     }));
-    let ready = Ready::default();
-    let answers = tokio::spawn(ready::serve(Arc::clone(&ready)));
+    let (ready, is_ready) = watch::channel(false);
+    let answers = tokio::spawn(answer(is_ready));
     let operator = Operator::new(client, place, leadership, ready, pod);
     tokio::select! {
         () = operator.run() => {}
@@ -62,6 +64,15 @@ pub async fn run(client: Client, place: Place, pod: &str, shutdown: impl Future<
     answers.abort();
     // It gives the Lease back; when it cannot, the Lease runs out.
     let _ = tokio::time::timeout(Duration::from_secs(5), elector).await;
+}
+
+/// Answers whether the operator is ready. That nobody can ask is no reason not to work.
+async fn answer(ready: watch::Receiver<bool>) {
+    let port = u16::try_from(READY_PORT).unwrap_or_default();
+    match TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).await {
+        Ok(listener) => answer_probes(listener, ready).await,
+        Err(error) => tracing::warn!(%error, port, "cannot answer whether the operator is ready"),
+    }
 }
 
 /// The kinds that are watched, and which versions of them are understood.
@@ -101,7 +112,7 @@ fn resource(kind: &Kind) -> Resource {
 struct Operator {
     client: Client,
     leadership: Leadership,
-    ready: Ready,
+    ready: watch::Sender<bool>,
     recorder: Recorder,
     events: BoxStream<'static, (&'static Kind, Event)>,
     observed: Observed,
@@ -111,7 +122,13 @@ struct Operator {
 }
 
 impl Operator {
-    fn new(client: Client, place: Place, leadership: Leadership, ready: Ready, pod: &str) -> Self {
+    fn new(
+        client: Client,
+        place: Place,
+        leadership: Leadership,
+        ready: watch::Sender<bool>,
+        pod: &str,
+    ) -> Self {
         let reporter =
             Reporter { controller: "isthmus-operator".to_owned(), instance: Some(pod.to_owned()) };
         let recorder = Recorder::new(client.clone(), reporter);
@@ -179,7 +196,7 @@ impl Operator {
             }
             State::Forbidden(why) => tracing::warn!(kind = kind.kind, why, "kind cannot be read"),
         }
-        self.ready.store(self.pending.is_empty(), Ordering::Relaxed);
+        self.ready.send_replace(self.pending.is_empty());
         true
     }
 

@@ -1,4 +1,4 @@
-//! What the kubelet asks: `/live` while the process answers at all, `/ready` once everything was published.
+//! What the kubelet asks of a pod: `/live` while the process answers at all, `/ready` once it is.
 //!
 //! Losing the API server makes neither false: to restart or to leave the Service would help nobody
 //! (case F4).
@@ -20,8 +20,8 @@ const CONNECTIONS: usize = 32;
 /// How long one may live.
 const LIFE: Duration = Duration::from_secs(10);
 
-/// Answers for ever.
-pub(super) async fn serve(listener: TcpListener, ready: watch::Receiver<bool>) {
+/// Answers for ever, whether `ready` is true.
+pub async fn answer_probes(listener: TcpListener, ready: watch::Receiver<bool>) {
     let permits = std::sync::Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(permit) = std::sync::Arc::clone(&permits).acquire_owned().await else { return };
