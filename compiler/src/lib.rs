@@ -18,6 +18,8 @@ mod table;
 mod unit;
 
 pub use offline::{Refused, Translation, implied_class, translate_all};
+pub use scope::gateway_of;
+
 pub use refresh::{ExportChange, Fault, ImportChange, Refresh, StatusChange};
 
 use std::{

@@ -15,7 +15,7 @@ use crate::{
     Compiler,
     milestone::{Subject, concerned},
     pipeline::{Moved, serving},
-    scope::{ScopeEdits, gateway_scope},
+    scope::{ScopeEdits, gateway_of, gateway_scope},
     status::{
         ClassStatusesContext, ExportStatusesContext, GatewayStatusesContext, RouteStatusesContext,
     },
@@ -126,10 +126,8 @@ impl Compiler {
             match subject {
                 Subject::Route(route) => self.stages.route_statuses.mark(route),
                 Subject::Gateway => {
-                    let gateway =
-                        scope.as_str().strip_prefix("gateway/").and_then(|g| g.split_once('/'));
-                    if let Some((namespace, name)) = gateway {
-                        self.stages.gateway_statuses.mark(ObjectRef::new(namespace, name));
+                    if let Some(gateway) = gateway_of(scope) {
+                        self.stages.gateway_statuses.mark(gateway);
                     }
                 }
             }

@@ -21,6 +21,12 @@ pub(crate) fn gateway_scope(gateway: &ObjectRef) -> Name {
     format!("gateway/{gateway}").into()
 }
 
+/// The Gateway whose proxies a scope is of; none for the east-west gateway's.
+pub fn gateway_of(scope: &Name) -> Option<ObjectRef> {
+    let (namespace, name) = scope.as_str().strip_prefix("gateway/")?.split_once('/')?;
+    Some(ObjectRef::new(namespace, name))
+}
+
 /// The scope of the east-west gateway.
 pub(crate) fn east_west_scope() -> Name {
     "east-west".into()

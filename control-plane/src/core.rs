@@ -9,8 +9,11 @@ use std::time::Duration;
 
 use isthmus_compiler::{Compiler, Refresh};
 use isthmus_world::{Change, fact::ProxyReport};
-use isthmus_xds::server::{self as xds, Proxy, ProxyEvent, Publisher};
-use tokio::{sync::mpsc, time::Instant};
+use isthmus_xds::server::{self as xds, Proxy, ProxyEvent, Publisher, Reports};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 
 /// The least time between two refreshes.
 const PACE: Duration = Duration::from_millis(20);
@@ -140,6 +143,20 @@ impl<S: Surroundings> Core<S> {
         let first = !std::mem::replace(&mut self.refreshed, true);
         self.surroundings.refreshed(refresh, &self.compiler, first);
     }
+}
+
+/// Hands on what proxies say, for as long as `inputs` is listened to.
+pub async fn hear<T>(mut reports: Reports, inputs: mpsc::Sender<Input<T>>) {
+    while inputs.send(Input::Proxy(reports.next().await)).await.is_ok() {}
+}
+
+/// Tells `told` of `value`, if it is different.
+pub(crate) fn tell<T: PartialEq>(told: &watch::Sender<T>, value: T) {
+    told.send_if_modified(|known| {
+        let changed = *known != value;
+        *known = value;
+        changed
+    });
 }
 
 fn proxy_change(proxy: &Proxy, report: Option<xds::ProxyReport>) -> Change {

@@ -38,7 +38,7 @@ use self::{
 pub use self::{kept::ClusterIdentity, machine::Readiness, names::NameSink};
 use crate::{
     ca::{Authority, CaError},
-    core::{Core, Input},
+    core::{self, Core, Input},
     federation::FederationError,
     files::{
         diagnostic::Diagnostic,
@@ -235,7 +235,7 @@ impl Instance {
         let proxies =
             tokio::spawn(serve(self.listener, self.publisher, self.tokens, self.authority, tell));
         let evidence = tokio::spawn(peers::observe(observations, self.peers.federation.clone()));
-        let reports = tokio::spawn(forward(self.reports, inputs.clone()));
+        let reports = tokio::spawn(core::hear(self.reports, inputs.clone()));
         let (control, door) = (self.control, Arc::new(self.door));
         let door = tokio::spawn(async move { control.serve(door).await });
         // All objects are known at the start, as far as they are at all.
@@ -319,10 +319,6 @@ async fn follow(
             }
         }
     }
-}
-
-async fn forward(mut reports: Reports, inputs: mpsc::Sender<Input<Vec<Edit>>>) {
-    while inputs.send(Input::Proxy(reports.next().await)).await.is_ok() {}
 }
 
 async fn forward_changes(

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use isthmus_crds::MeshInstallSpec;
+use isthmus_crds::{MeshInstallSpec, names::NAMESPACE};
 use isthmus_ir::{InvalidIdentity, SpiffeId, TrustDomain};
 use isthmus_world::fact::{MeshSettings, NameSettings, Place, ServiceScope};
 use serde_json::Value;
@@ -146,7 +146,7 @@ impl Settings {
 
     /// The identity of a part of the mesh itself.
     pub fn identity(&self, part: &str) -> Option<SpiffeId> {
-        SpiffeId::new(&self.trust_domain, &format!("/ns/isthmus-system/sa/{part}")).ok()
+        SpiffeId::of_service_account(&self.trust_domain, NAMESPACE, part).ok()
     }
 }
 

@@ -13,6 +13,9 @@ pub const AUDIENCE: &str = "isthmus.dev/ca";
 /// The label by which the objects of a Gateway are known (GEP-1762).
 pub const GATEWAY_LABEL: &str = "gateway.networking.k8s.io/gateway-name";
 
+/// The label that everything has which Isthmus makes, and its value.
+pub const OURS: (&str, &str) = ("app.kubernetes.io/managed-by", "isthmus");
+
 const SUFFIX: &str = "-isthmus";
 /// What a Service may be called at most (RFC 1035).
 const MOST: usize = 63;

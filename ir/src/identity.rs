@@ -44,6 +44,25 @@ impl SpiffeId {
         format!("spiffe://{trust_domain}{path}").parse()
     }
 
+    /// The identity of a Kubernetes service account in `trust_domain`, or of what is named like one:
+    /// `/ns/<namespace>/sa/<name>`.
+    ///
+    /// # Errors
+    /// When a name holds what SPIFFE-ID, section 2.2, does not allow.
+    pub fn of_service_account(
+        trust_domain: &TrustDomain,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Self, InvalidIdentity> {
+        Self::new(trust_domain, &format!("/ns/{namespace}/sa/{name}"))
+    }
+
+    /// The namespace and the name of the service account whose identity this is, when it is one's.
+    pub fn service_account(&self) -> Option<(&str, &str)> {
+        let (namespace, name) = self.path.strip_prefix("/ns/")?.split_once("/sa/")?;
+        (!namespace.contains('/') && !name.contains('/')).then_some((namespace, name))
+    }
+
     /// The trust domain whose bundle, and no other, may authenticate this identity.
     pub fn trust_domain(&self) -> &TrustDomain {
         &self.trust_domain

@@ -5,6 +5,7 @@ use std::{
     fmt::{self, Write as _},
 };
 
+pub use isthmus_crds::names::OURS;
 use kube::core::{ApiResource, DynamicObject, TypeMeta};
 use serde::Serialize;
 use serde_json::Value;
@@ -189,9 +190,6 @@ pub fn labels(component: &str) -> BTreeMap<String, String> {
         .map(|(key, value)| (format!("app.kubernetes.io/{key}"), value.to_owned()))
         .into()
 }
-
-/// The label, with its value, by which the operator finds what it made.
-pub const OURS: (&str, &str) = ("app.kubernetes.io/managed-by", "isthmus");
 
 /// `object` with the type that its kind has: lists leave it out.
 pub fn typed(kind: &Kind, mut object: DynamicObject) -> DynamicObject {

@@ -12,23 +12,22 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use isthmus_compiler::{Compiler, ExportChange, ImportChange, Refresh, StatusChange};
+use isthmus_compiler::{Compiler, ExportChange, ImportChange, Refresh, StatusChange, gateway_of};
 use isthmus_east_west::names::is_of_name;
-use isthmus_ir::{Change as IrChange, Name, Resource, SpiffeId};
+use isthmus_ir::{Change as IrChange, Name, ObjectRef, Resource, SpiffeId};
 use isthmus_world::Change;
 use isthmus_xds::server::{Proxy, ProxyReport, Role};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::sync::{mpsc, watch};
 
 pub use self::ready::Readiness;
 use self::{objects::change, ready::readiness};
 use super::NameSink;
 use crate::{
-    core::{EAST_WEST, Surroundings},
+    core::{EAST_WEST, Surroundings, tell},
     files::{kinds::ObjectId, set::Edit},
     settings::Settings,
     state_dir::Journal,
-    store::{StatusRecord, Store},
+    store::{StatusRecord, Store, conditions},
     supervisor::{Supervisor, Tuning},
     tokens::Bearer,
 };
@@ -180,8 +179,7 @@ impl Machine {
     }
 
     fn show(&mut self, refresh: &Refresh) {
-        let now = OffsetDateTime::now_utc();
-        let now = now.replace_nanosecond(0).unwrap_or(now).format(&Rfc3339).unwrap_or_default();
+        let now = conditions::now();
         let mut records = Vec::new();
         self.store(|store| {
             for StatusChange { kind, object, status } in &refresh.statuses {
@@ -222,11 +220,7 @@ impl Machine {
             .find(|scope| scope.as_str() == EAST_WEST && !self.acked.contains(*scope));
         let ready = readiness(&store).filter(|_| waiting.is_none());
         drop(store);
-        self.ready.send_if_modified(|known| {
-            let changed = *known != ready;
-            *known = ready;
-            changed
-        });
+        tell(&self.ready, ready);
     }
 
     fn store(&self, edit: impl FnOnce(&mut Store)) {
@@ -294,8 +288,8 @@ fn bearer(scope: &Name, settings: &Settings) -> Option<Bearer> {
         let proxy = Proxy { id: scope.clone(), scope: scope.clone(), role: Role::EastWest };
         return Some(Bearer { proxy, identity: settings.identity("east-west")? });
     }
-    let (namespace, name) = scope.as_str().strip_prefix("gateway/")?.split_once('/')?;
-    let identity = SpiffeId::new(&settings.trust_domain, &format!("/ns/{namespace}/sa/{name}")).ok()?;
+    let ObjectRef { namespace, name } = gateway_of(scope)?;
+    let identity = SpiffeId::of_service_account(&settings.trust_domain, &namespace, &name).ok()?;
     let id = format!("{namespace}.{name}").into();
     Some(Bearer { proxy: Proxy { id, scope: scope.clone(), role: Role::Ingress }, identity })
 }

@@ -8,14 +8,17 @@
 use std::collections::BTreeSet;
 
 use isthmus_api_server::{DynamicObject, Event, State};
-use isthmus_compiler::{Compiler, Refresh};
+use isthmus_compiler::{Compiler, Refresh, gateway_of};
 use isthmus_ir::{Name, ObjectRef};
 use isthmus_world::{Change, Kind, KindState, ObjectKey, ingest};
 use isthmus_xds::server::{Proxy, ProxyReport};
 use tokio::sync::watch;
 
 use super::{proof::Gateways, statuses::Statuses};
-use crate::{core::Surroundings, settings::Settings};
+use crate::{
+    core::{Surroundings, tell},
+    settings::Settings,
+};
 
 /// Kinds without which everything that worked goes on to work: they only add.
 const OPTIONAL: [Kind; 1] = [Kind::ServiceExport];
@@ -156,12 +159,7 @@ impl Cluster {
         if !std::mem::take(&mut self.references_moved) {
             return;
         }
-        let wanted = compiler.wanted_secrets();
-        self.outlets.wanted.send_if_modified(|known| {
-            let changed = *known != wanted;
-            *known = wanted;
-            changed
-        });
+        tell(&self.outlets.wanted, compiler.wanted_secrets());
     }
 
     /// Notes which Gateways there are.
@@ -174,12 +172,8 @@ impl Cluster {
             self.scopes.remove(scope);
         }
         self.outlets.gateways.replace(&self.scopes);
-        let namespaces: BTreeSet<String> = self.scopes.iter().filter_map(namespace).collect();
-        self.outlets.namespaces.send_if_modified(|known| {
-            let changed = *known != namespaces;
-            *known = namespaces;
-            changed
-        });
+        let gateways = self.scopes.iter().filter_map(gateway_of);
+        tell(&self.outlets.namespaces, gateways.map(|gateway| gateway.namespace).collect());
     }
 }
 
@@ -221,10 +215,4 @@ impl Surroundings for Cluster {
 fn change(object: DynamicObject) -> Option<Change> {
     let read = ingest::ingest(object);
     read.inspect_err(|error| tracing::debug!(%error, "object means nothing to the world")).ok()
-}
-
-/// The namespace of a Gateway's scope.
-fn namespace(scope: &Name) -> Option<String> {
-    let (namespace, _) = scope.as_str().strip_prefix("gateway/")?.split_once('/')?;
-    Some(namespace.to_owned())
 }

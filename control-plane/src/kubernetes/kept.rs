@@ -3,7 +3,7 @@
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use isthmus_api_server::Client;
-use isthmus_crds::names::AUTHORITY;
+use isthmus_crds::names::{AUTHORITY, OURS};
 use isthmus_east_west::handle::HandleKey;
 use k8s_openapi::{
     ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::OwnerReference,
@@ -110,7 +110,7 @@ fn fresh(settings: &Settings) -> Result<Secret, KeptError> {
     Ok(Secret {
         metadata: ObjectMeta {
             name: Some(AUTHORITY.to_owned()),
-            labels: Some([("app.kubernetes.io/managed-by".to_owned(), "isthmus".to_owned())].into()),
+            labels: Some([(OURS.0.to_owned(), OURS.1.to_owned())].into()),
             ..ObjectMeta::default()
         },
         type_: Some("isthmus.dev/ca".to_owned()),

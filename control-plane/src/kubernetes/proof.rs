@@ -13,6 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use isthmus_api_server::Client;
+use isthmus_compiler::gateway_of;
 use isthmus_crds::names::{AUDIENCE, CONTROL_PLANE, NAMESPACE, of_gateway};
 use isthmus_identity::{Anchors, Optional, crypto_provider};
 use isthmus_ir::{Name, ObjectRef, SpiffeId};
@@ -29,7 +30,7 @@ use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use super::KubernetesError;
 use crate::{
-    ca::{Authority, CaError, LEAF_LIFE},
+    ca::{Authority, LEAF_LIFE},
     tokens::now,
 };
 
@@ -56,8 +57,8 @@ impl Gateways {
 
 /// The service account of a Gateway's scope.
 fn account(scope: &Name) -> Option<ObjectRef> {
-    let (namespace, name) = scope.as_str().strip_prefix("gateway/")?.split_once('/')?;
-    Some(ObjectRef::new(namespace, of_gateway(name)))
+    let gateway = gateway_of(scope)?;
+    Some(ObjectRef::new(gateway.namespace, of_gateway(&gateway.name)))
 }
 
 /// Who is served: by certificate only.
@@ -69,7 +70,8 @@ impl Authenticate for Served {
         let (id, leaf) = peer
             .and_then(|peer| Some((peer.id.as_ref()?, peer.chain.first()?)))
             .ok_or_else(|| Denied("a client certificate is required".to_owned()))?;
-        let scope = service_account(id).and_then(|account| self.0.scope(&account));
+        let account = id.service_account().map(|(namespace, name)| ObjectRef::new(namespace, name));
+        let scope = account.and_then(|account| self.0.scope(&account));
         let scope = scope.ok_or_else(|| Denied(format!("{id} is of no Gateway that is served here")))?;
         let pod = pod_of(leaf).ok_or_else(|| Denied("the certificate names no pod".to_owned()))?;
         Ok(Proxy { id: pod.as_str().into(), scope, role: Role::Ingress })
@@ -119,7 +121,12 @@ impl Issue for Proof {
                 "service account {account} is of no Gateway that is served here"
             )));
         }
-        let id = identity(&account, &self.authority)?;
+        let id = SpiffeId::of_service_account(
+            self.authority.trust_domain(),
+            &account.namespace,
+            &account.name,
+        );
+        let id = id.map_err(|error| Denied(error.to_string()))?;
         let name = format!("{pod}.{}", account.namespace);
         let leaf = self.authority.issue_as(&id, Some(&name), &csr, now()).map_err(|error| {
             tracing::warn!(%id, error = &error as &dyn std::error::Error, "certificate not issued");
@@ -133,18 +140,6 @@ impl Issue for Proof {
             roots: self.authority.roots(),
         })
     }
-}
-
-fn identity(account: &ObjectRef, authority: &Authority) -> Result<SpiffeId, Denied> {
-    let path = format!("/ns/{}/sa/{}", account.namespace, account.name);
-    SpiffeId::new(authority.trust_domain(), &path).map_err(|error| Denied(error.to_string()))
-}
-
-/// The service account of an identity.
-fn service_account(id: &SpiffeId) -> Option<ObjectRef> {
-    let mut parts = id.path().strip_prefix("/ns/")?.split('/');
-    let (namespace, sa, name) = (parts.next()?, parts.next()?, parts.next()?);
-    (sa == "sa" && parts.next().is_none()).then(|| ObjectRef::new(namespace, name))
 }
 
 /// The service account and the pod of a reviewed user.
@@ -191,13 +186,10 @@ pub(super) fn server(
 }
 
 fn config(authority: &Authority) -> Result<Arc<ServerConfig>, KubernetesError> {
-    let path = format!("/ns/{NAMESPACE}/sa/{CONTROL_PLANE}");
-    let crypto = |_| CaError::Crypto(rcgen::Error::CouldNotParseCertificate);
-    let id = SpiffeId::new(authority.trust_domain(), &path).map_err(crypto)?;
+    let id = SpiffeId::of_service_account(authority.trust_domain(), NAMESPACE, CONTROL_PLANE)?;
     let identity = authority.identity(id, now())?;
     let key = CertifiedKey::from_der(identity.chain, identity.key, &crypto_provider())?;
-    let anchors = Anchors::new(authority.trust_domain(), authority.roots())
-        .map_err(|_| CaError::Stored(rcgen::Error::CouldNotParseCertificate))?;
+    let anchors = Anchors::new(authority.trust_domain(), authority.roots())?;
     Ok(tls::server_config(Optional(anchors), Arc::new(key))?)
 }
 

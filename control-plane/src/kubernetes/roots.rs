@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, time::Duration};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use isthmus_api_server::{Client, Leadership};
-use isthmus_crds::names::ROOT;
+use isthmus_crds::names::{OURS, ROOT};
 use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::OwnerReference};
 use kube::{
     Api,
@@ -74,7 +74,7 @@ async fn ensure(
     let map = ConfigMap {
         metadata: ObjectMeta {
             name: Some(ROOT.to_owned()),
-            labels: Some([("app.kubernetes.io/managed-by".to_owned(), "isthmus".to_owned())].into()),
+            labels: Some([(OURS.0.to_owned(), OURS.1.to_owned())].into()),
             owner_references: Some(vec![owner.clone()]),
             ..ObjectMeta::default()
         },

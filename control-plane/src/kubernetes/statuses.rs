@@ -22,7 +22,6 @@ use kube::{
     api::{ApiResource, Patch, PatchParams},
 };
 use serde_json::{Value, json};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::{
     sync::Notify,
     task::JoinSet,
@@ -30,6 +29,7 @@ use tokio::{
 };
 
 use self::merge::{demoted, merged};
+use crate::store::conditions;
 
 /// Who writes.
 pub(super) const MANAGER: &str = "isthmus.dev/gateway-controller";
@@ -194,7 +194,9 @@ impl Statuses {
             let (Some(desired), Some(observed)) = (desired, book.observed.get(&key).cloned()) else {
                 continue;
             };
-            let Some(status) = merged(key.kind, &observed.status, &desired, &now()) else { continue };
+            let Some(status) = merged(key.kind, &observed.status, &desired, &conditions::now()) else {
+                continue;
+            };
             if Instant::now() < self.0.settled && demoted(&observed.status, &status) {
                 book.delayed.insert((self.0.settled, key));
                 continue;
@@ -318,9 +320,4 @@ async fn perform(client: &Client, write: Write) -> Outcome {
             Outcome::Again(RETRY)
         }
     }
-}
-
-fn now() -> String {
-    let now = OffsetDateTime::now_utc();
-    now.replace_nanosecond(0).unwrap_or(now).format(&Rfc3339).unwrap_or_default()
 }

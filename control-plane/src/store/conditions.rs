@@ -1,6 +1,7 @@
 //! When conditions last changed (`metav1.Condition.lastTransitionTime`).
 
 use serde_json::{Value, json};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// What tells one element of a list of a status from another, by the list's name.
 const IDENTITY: &[(&str, &[&str])] = &[
@@ -8,6 +9,12 @@ const IDENTITY: &[(&str, &[&str])] = &[
     ("parents", &["parentRef", "controllerName"]),
     ("ancestors", &["ancestorRef", "controllerName"]),
 ];
+
+/// This second, as conditions have it (RFC 3339).
+pub(crate) fn now() -> String {
+    let now = OffsetDateTime::now_utc();
+    now.replace_nanosecond(0).unwrap_or(now).format(&Rfc3339).unwrap_or_default()
+}
 
 /// Gives each condition of `status` the time of the same one in `old`, if that had the same status, and
 /// `now` otherwise (case F19).

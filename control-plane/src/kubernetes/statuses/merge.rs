@@ -46,11 +46,10 @@ fn list<'a>(status: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
 
 /// A status that is ours but for conditions of other types.
 fn fields(observed: &Value, ours: &Value, now: &str) -> Option<Value> {
-    let mut ours = ours.as_object()?.clone();
-    let mut stamped = Value::Object(std::mem::take(&mut ours));
-    conditions::stamp(&mut stamped, Some(observed), now);
+    let mut ours = ours.clone();
+    conditions::stamp(&mut ours, Some(observed), now);
     let mut status: Map<String, Value> = observed.as_object().cloned().unwrap_or_default();
-    for (name, value) in stamped.as_object()? {
+    for (name, value) in ours.as_object()? {
         let value = match name.as_str() {
             "conditions" => conditions_with(observed, value),
             "listeners" => listeners_with(observed, value),
