@@ -8,10 +8,11 @@ demo: build-tools ## Two clusters on this machine: load, faults, failover, and a
 	cargo build --locked --bins
 	target/debug/isthmus demo
 
-test: build-tools cluster-tools ## Formatting, lints, every test, on real clusters too; `make conformance` judges by the official suite.
+test: build-tools cluster-tools ## Formatting, lints, every test, on real clusters too, and the official suite.
 	cargo fmt --all --check
 	cargo build --locked --workspace --all-targets
 	cargo test --locked --workspace
+	target/debug/conformance
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
 clusters: build-tools cluster-tools ## Two Kubernetes clusters on this machine (CLUSTERS=, NODES= say otherwise).

@@ -14,6 +14,7 @@ import (
 	discovery "k8s.io/api/discovery/v1"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	listers "k8s.io/client-go/listers/core/v1"
@@ -32,6 +33,9 @@ type loadBalancer struct {
 	nodes    listers.NodeLister
 	pool     netip.Prefix
 	routed   map[netip.Addr]string
+	// What was given to a Service whose status, as it is known here, does not say so yet.
+	given map[types.UID]netip.Addr
+	last  netip.Addr
 }
 
 func loadBalancerCommand() *cobra.Command {
@@ -70,6 +74,8 @@ func serveLoadBalancer(kubeconfig, pool string) error {
 		nodes:    factory.Core().V1().Nodes().Lister(),
 		pool:     prefix,
 		routed:   map[netip.Addr]string{},
+		given:    map[types.UID]netip.Addr{},
+		last:     prefix.Masked().Addr(),
 	}
 	changed := make(chan struct{}, 1)
 	wake := func() {
@@ -113,12 +119,7 @@ func (b *loadBalancer) reconcile() error {
 	slices.SortFunc(services, func(x, y *core.Service) int {
 		return x.CreationTimestamp.Compare(y.CreationTimestamp.Time)
 	})
-	taken := map[netip.Addr]bool{}
-	for _, service := range services {
-		if address, given := addressOf(service); given && balanced(service) {
-			taken[address] = true
-		}
-	}
+	taken := b.taken(services)
 	for _, service := range services {
 		if err := b.reconcileService(service, taken); err != nil {
 			return fmt.Errorf("service %s/%s: %w", service.Namespace, service.Name, err)
@@ -127,18 +128,41 @@ func (b *loadBalancer) reconcile() error {
 	return b.unroute(taken)
 }
 
+// taken is every address that somebody has. The informer tells late of what was written here, and by then
+// an address that was given could have been given twice.
+func (b *loadBalancer) taken(services []*core.Service) map[netip.Addr]bool {
+	taken, given := map[netip.Addr]bool{}, map[types.UID]netip.Addr{}
+	for _, service := range services {
+		if !balanced(service) {
+			continue
+		}
+		if address, known := addressOf(service); known {
+			taken[address] = true
+		} else if address, known := b.given[service.UID]; known {
+			taken[address] = true
+			given[service.UID] = address
+		}
+	}
+	b.given = given
+	return taken
+}
+
 func (b *loadBalancer) reconcileService(service *core.Service, taken map[netip.Addr]bool) error {
 	address, given := addressOf(service)
 	switch {
 	case balanced(service) && !given:
+		if _, waits := b.given[service.UID]; waits {
+			return nil
+		}
 		address, found := b.choose(service, taken)
 		if !found {
 			return nil
 		}
-		taken[address] = true
 		if err := b.write(service, core.LoadBalancerIngress{IP: address.String()}); err != nil {
 			return err
 		}
+		taken[address] = true
+		b.given[service.UID] = address
 		return b.route(service, address)
 	case balanced(service):
 		return b.route(service, address)
@@ -162,14 +186,21 @@ func addressOf(service *core.Service) (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
-// choose takes the address that is asked for, when it is of the range and free, and else the first free.
+// choose takes the address that is asked for, when it is of the range and free, and else the next free one
+// after the last: nodes may still send to where an address went that was free only now.
 func (b *loadBalancer) choose(service *core.Service, taken map[netip.Addr]bool) (netip.Addr, bool) {
 	if asked := service.Spec.LoadBalancerIP; asked != "" {
 		address, err := netip.ParseAddr(asked)
 		return address, err == nil && b.pool.Contains(address) && !taken[address]
 	}
-	for address := b.pool.Masked().Addr().Next(); b.pool.Contains(address); address = address.Next() {
+	first := b.pool.Masked().Addr()
+	address := b.last
+	for range 1 << (first.BitLen() - b.pool.Bits()) {
+		if address = address.Next(); !b.pool.Contains(address) {
+			address = first.Next()
+		}
 		if !taken[address] {
+			b.last = address
 			return address, true
 		}
 	}
