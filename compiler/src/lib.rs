@@ -123,17 +123,19 @@ impl Compiler {
     /// The Secrets that Gateways of ours refer to and are permitted to refer to; what is known of Gateways,
     /// classes and grants at this time counts, whether or not a kind is pending.
     pub fn wanted_secrets(&self) -> BTreeSet<ObjectRef> {
-        let ours = |gateway: &&Arc<Gateway>| {
-            let class = self.world.gateway_class(&gateway.class);
-            class.is_some_and(|class| class.controller == CONTROLLER)
-        };
-        let granted = |gateway: &Arc<Gateway>| {
-            let namespaces = secrets(gateway);
-            let namespaces = namespaces.iter().map(|secret| secret.namespace.as_str());
-            let grants = unit::grants(&self.world, &gateway.meta.namespace, namespaces);
-            granted_secrets(gateway, Grants(&grants))
-        };
-        self.world.gateways().filter(ours).flat_map(granted).collect()
+        self.world.gateways().flat_map(|gateway| self.secrets_wanted_by(gateway)).collect()
+    }
+
+    /// Those that `gateway`, which need not be known, would add to [`wanted_secrets`](Self::wanted_secrets).
+    pub fn secrets_wanted_by(&self, gateway: &Gateway) -> BTreeSet<ObjectRef> {
+        let class = self.world.gateway_class(&gateway.class);
+        if class.is_none_or(|class| class.controller != CONTROLLER) {
+            return BTreeSet::new();
+        }
+        let namespaces = secrets(gateway);
+        let namespaces = namespaces.iter().map(|secret| secret.namespace.as_str());
+        let grants = unit::grants(&self.world, &gateway.meta.namespace, namespaces);
+        granted_secrets(gateway, Grants(&grants))
     }
 
     /// What is known.

@@ -49,8 +49,9 @@ pub trait Surroundings: Send + 'static {
         Vec::new()
     }
 
-    /// Something may be different. `first` once: then `refresh` is all there is, were it nothing.
-    fn refreshed(&mut self, refresh: Refresh, compiler: &Compiler, first: bool);
+    /// Something may be different. `first` once: then `refresh` is all there is, were it nothing. What
+    /// follows from it for the World.
+    fn refreshed(&mut self, refresh: Refresh, compiler: &Compiler, first: bool) -> Vec<Change>;
 }
 
 /// The owner of the compiler.
@@ -82,14 +83,14 @@ impl<S: Surroundings> Core<S> {
     /// Runs until `inputs` ends; what surrounded it. Nothing is published while a kind of objects is pending
     /// (case E3).
     pub async fn run(mut self, mut inputs: mpsc::Receiver<Input<S::News>>) -> S {
-        self.refresh();
-        let (mut last, mut dirty) = (Instant::now(), false);
+        let mut dirty = self.refresh();
+        let mut last = Instant::now();
         loop {
             tokio::select! {
                 biased;
                 () = tokio::time::sleep_until(last + PACE), if dirty => {
-                    self.refresh();
-                    (last, dirty) = (Instant::now(), false);
+                    dirty = self.refresh();
+                    last = Instant::now();
                 }
                 input = inputs.recv() => match input {
                     Some(input) => {
@@ -116,16 +117,14 @@ impl<S: Surroundings> Core<S> {
         }
     }
 
-    fn refresh(&mut self) {
+    /// Whether more follows.
+    fn refresh(&mut self) -> bool {
         let refresh = tokio::task::block_in_place(|| self.compiler.refresh());
         if !self.compiler.world().complete() {
             for change in self.surroundings.waiting(&self.compiler) {
                 self.compiler.apply(change);
             }
-            if !self.compiler.world().complete() {
-                return;
-            }
-            return self.refresh();
+            return self.compiler.world().complete();
         }
         for (scope, changes) in &refresh.scopes {
             self.publisher.publish(scope, refresh.revision, changes);
@@ -141,7 +140,12 @@ impl<S: Surroundings> Core<S> {
                 "a translation failed, which is an error of isthmus");
         }
         let first = !std::mem::replace(&mut self.refreshed, true);
-        self.surroundings.refreshed(refresh, &self.compiler, first);
+        let changes = self.surroundings.refreshed(refresh, &self.compiler, first);
+        let more = !changes.is_empty();
+        for change in changes {
+            self.compiler.apply(change);
+        }
+        more
     }
 }
 

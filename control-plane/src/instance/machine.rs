@@ -253,7 +253,7 @@ impl Surroundings for Machine {
         self.store(|store| store.set_acked(proxy.id.as_str(), revision));
     }
 
-    fn refreshed(&mut self, refresh: Refresh, compiler: &Compiler, first: bool) {
+    fn refreshed(&mut self, refresh: Refresh, compiler: &Compiler, first: bool) -> Vec<Change> {
         for (scope, changes) in &refresh.scopes {
             self.serve(scope, changes);
         }
@@ -275,6 +275,7 @@ impl Surroundings for Machine {
             self.tell(News::Exports(refresh.exports));
         }
         self.look_ready();
+        Vec::new()
     }
 }
 

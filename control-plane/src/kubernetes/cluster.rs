@@ -4,13 +4,21 @@
 //! Decides when a kind of objects is known well enough to publish. One that may not be read from the start
 //! is not: to publish without it would take down what it says (case E3), and proxies go on with what they
 //! have. One that is lost later stands as it was (case F18).
+//!
+//! A Gateway that has come to refer to other Secrets is as it was until those are read: listeners that
+//! serve must not be without a certificate in between, and no status must say that there is none.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use isthmus_api_server::{DynamicObject, Event, State};
 use isthmus_compiler::{Compiler, Refresh, gateway_of};
+use isthmus_gateway::listener::secrets;
 use isthmus_ir::{Name, ObjectRef};
-use isthmus_world::{Change, Kind, KindState, ObjectKey, ingest};
+use isthmus_world::{
+    Change, Kind, KindState, ObjectKey,
+    fact::{Fact, Gateway},
+    ingest,
+};
 use isthmus_xds::server::{Proxy, ProxyReport};
 use tokio::sync::watch;
 
@@ -60,6 +68,8 @@ pub(super) struct Cluster {
     secrets_known: bool,
     /// Whether what a Gateway may refer to could be different.
     references_moved: bool,
+    /// Gateways as they will be once their Secrets have answered.
+    held: BTreeMap<ObjectRef, Gateway>,
     scopes: BTreeSet<Name>,
 }
 
@@ -72,6 +82,7 @@ impl Cluster {
             answered: BTreeSet::new(),
             secrets_known: false,
             references_moved: true,
+            held: BTreeMap::new(),
             scopes: BTreeSet::new(),
         }
     }
@@ -83,15 +94,48 @@ impl Cluster {
         match event {
             Event::Upsert(object) => {
                 self.outlets.statuses.observed(kind, &object);
-                change(*object)
+                self.newest(change(*object)?)
             }
             Event::Delete { namespace, name } => {
                 let key = ObjectKey::new(kind, namespace, name);
                 self.outlets.statuses.gone(&key);
+                if kind == Kind::Gateway {
+                    self.held.remove(&key.object);
+                }
                 Some(Change::Delete(key))
             }
             Event::State(state) => self.state(kind, state),
         }
+    }
+
+    /// A change of an object; none while it is held back.
+    fn newest(&mut self, change: Change) -> Option<Change> {
+        match change {
+            Change::Upsert(Fact::Gateway(gateway)) => {
+                let object = gateway.meta.object();
+                // Before Secrets are known at all, nothing is published and all of them are waited for.
+                if self.secrets_known && !secrets(&gateway).is_subset(&self.answered) {
+                    self.held.insert(object, gateway);
+                    return None;
+                }
+                self.held.remove(&object);
+                Some(Change::Upsert(Fact::Gateway(gateway)))
+            }
+            Change::Problem { key, problem } => {
+                if key.kind == Kind::Gateway {
+                    self.held.remove(&key.object);
+                }
+                Some(Change::Problem { key, problem })
+            }
+            other => Some(other),
+        }
+    }
+
+    /// The Gateways that were held back and need not be any more.
+    fn released(&mut self, compiler: &Compiler) -> Vec<Change> {
+        let ready = |gateway: &Gateway| compiler.secrets_wanted_by(gateway).is_subset(&self.answered);
+        let ready = self.held.extract_if(.., |_, gateway| ready(gateway));
+        ready.map(|(_, gateway)| Change::Upsert(Fact::Gateway(gateway))).collect()
     }
 
     fn state(&mut self, kind: Kind, state: State) -> Option<Change> {
@@ -159,7 +203,9 @@ impl Cluster {
         if !std::mem::take(&mut self.references_moved) {
             return;
         }
-        tell(&self.outlets.wanted, compiler.wanted_secrets());
+        let mut wanted = compiler.wanted_secrets();
+        wanted.extend(self.held.values().flat_map(|gateway| compiler.secrets_wanted_by(gateway)));
+        tell(&self.outlets.wanted, wanted);
     }
 
     /// Notes which Gateways there are.
@@ -200,7 +246,7 @@ impl Surroundings for Cluster {
         self.secrets_state().into_iter().collect()
     }
 
-    fn refreshed(&mut self, refresh: Refresh, compiler: &Compiler, first: bool) {
+    fn refreshed(&mut self, refresh: Refresh, compiler: &Compiler, first: bool) -> Vec<Change> {
         self.look_for_secrets(compiler);
         self.follow_scopes(&refresh);
         self.outlets.statuses.desire(refresh.statuses);
@@ -208,6 +254,7 @@ impl Surroundings for Cluster {
             tracing::info!(scopes = self.scopes.len(), "everything is known, publishing");
             self.outlets.ready.send_replace(true);
         }
+        self.released(compiler)
     }
 }
 

@@ -1,18 +1,27 @@
 //! Secrets, one watch for each that a Gateway of ours refers to and may refer to, and none for any other: no
 //! right to read all Secrets is needed, and none that nobody asks for is in memory (case F23).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    pin::pin,
+    time::Duration,
+};
 
-use isthmus_api_server::{Client, Event, Watched};
+use isthmus_api_server::{Client, Event, State, Watched};
 use isthmus_ir::ObjectRef;
 use isthmus_world::Kind;
 use tokio::{
     sync::{mpsc, watch},
     task::{AbortHandle, JoinSet},
+    time::sleep,
 };
 
 use super::{cluster::News, sources::resource};
 use crate::core::Input;
+
+/// A Gateway waits for a Secret so long at most. It may be read only once the operator, too, has seen that
+/// the Gateway refers to it.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Follows the Secrets that are asked for.
 pub(super) struct Secrets {
@@ -60,10 +69,26 @@ impl Secrets {
     }
 }
 
+/// Follows one Secret. What is known of it is told once it may be read, and after a while in any case.
 async fn one(client: Client, watched: Watched, secret: ObjectRef, inputs: mpsc::Sender<Input<News>>) {
     let (events, mut told) = mpsc::channel::<Event>(1);
     let passing = async {
-        while let Some(event) = told.recv().await {
+        let mut patience = pin!(sleep(PATIENCE));
+        let mut refusal = "no answer".to_owned();
+        let mut answered = false;
+        loop {
+            let event = tokio::select! {
+                event = told.recv() => match event {
+                    None => return,
+                    Some(Event::State(State::Forbidden(reason))) if !answered => {
+                        refusal = reason;
+                        continue;
+                    }
+                    Some(event) => event,
+                },
+                () = &mut patience, if !answered => Event::State(State::Forbidden(refusal.clone())),
+            };
+            answered |= matches!(event, Event::State(_));
             if inputs.send(Input::Told(News::Secret(secret.clone(), event))).await.is_err() {
                 return;
             }
