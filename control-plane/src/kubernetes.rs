@@ -4,8 +4,12 @@
 //! to the API server, and proxies are pods that call in by TLS; which pods there are is the operator's to
 //! say. Losing the API server changes nothing that proxies do (design, invariant 1): what is known stands,
 //! and everything is tried again.
+//!
+//! Of several replicas one leads: it serves all proxies, so that it knows what is in force everywhere, and
+//! writes statuses. The others know all that it knows, and wait.
 
 mod cluster;
+mod endpoint;
 mod install;
 mod kept;
 mod proof;
@@ -14,9 +18,14 @@ mod secrets;
 mod sources;
 mod statuses;
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
-use isthmus_api_server::{Client, ConnectError, Elector, answer_probes};
+use isthmus_api_server::{Client, ConnectError, Elector, Leadership, answer_probes};
 use isthmus_compiler::Compiler;
 use isthmus_crds::names::CONTROL_PLANE;
 use isthmus_identity::InvalidRoot;
@@ -27,10 +36,12 @@ use isthmus_xds::{
     server::{self as xds, Publisher},
     tls,
 };
+use rustls::ServerConfig;
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
     task::JoinSet,
+    time::sleep,
 };
 
 use self::{
@@ -47,6 +58,10 @@ use crate::{
 
 /// Edits that may wait.
 const QUEUE: usize = 1024;
+/// Before proxies are served again.
+const PAUSE: Duration = Duration::from_millis(200);
+/// Streams have so long to end after another replica has come to lead.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What a control plane in a cluster is started with.
 #[derive(Clone, Debug)]
@@ -57,6 +72,8 @@ pub struct Options {
     pub namespace: String,
     /// The name of this pod, by which it holds its Lease.
     pub pod: String,
+    /// The address of this pod, to which proxies are sent while it leads.
+    pub address: Option<IpAddr>,
     /// Where proxies call in.
     pub listen: SocketAddr,
     /// Where `/ready` and `/live` are answered.
@@ -96,13 +113,14 @@ pub enum KubernetesError {
 /// away is waited for.
 pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result<(), KubernetesError> {
     let client = isthmus_api_server::connect(None, None).await?;
-    let listener = bind(options.listen).await?;
+    // It is bound while this replica leads; that it never can be is to be said at once.
+    drop(bind(options.listen).await?);
     let (ready, is_ready) = watch::channel(false);
     let mut tasks = JoinSet::new();
     tasks.spawn(answer_probes(bind(options.ready).await?, is_ready));
     let mut shutdown = std::pin::pin!(shutdown);
     let started = tokio::select! {
-        started = start(client, options, listener, ready, &mut tasks) => started?,
+        started = start(client, options, ready, &mut tasks) => started?,
         () = &mut shutdown => return Ok(()),
     };
     shutdown.await;
@@ -128,7 +146,6 @@ impl Started {
 async fn start(
     client: Client,
     options: Options,
-    listener: TcpListener,
     ready: watch::Sender<bool>,
     tasks: &mut JoinSet<()>,
 ) -> Result<Started, KubernetesError> {
@@ -154,6 +171,12 @@ async fn start(
         authority.roots(),
         rooted,
     ));
+    if let Some(address) = options.address {
+        let address = SocketAddr::new(address, options.listen.port());
+        let endpoint = endpoint::Endpoint::new(&options.namespace, address, installs.owner());
+        tasks.spawn(endpoint.keep(client.clone(), elector.leadership()));
+    }
+    let leadership = elector.leadership();
     let elector = tokio::spawn(elector.run(wait(resigned)));
     tasks.spawn(statuses.clone().write());
     tasks.spawn(Secrets::new(client.clone(), inputs.clone()).follow(wanted_secrets));
@@ -169,17 +192,55 @@ async fn start(
 
     let (config, renewals) = proof::server(Arc::clone(&authority))?;
     tasks.spawn(renewals);
-    let incoming = tls::incoming(listener, config);
     let proof = Arc::new(Proof::new(client, gateways.clone(), Arc::clone(&authority)));
-    let served = Arc::new(Served(gateways));
-    let (observations, _) = mpsc::channel(1);
-    tasks.spawn(async move {
-        let forever = std::future::pending();
-        if let Err(error) = xds::serve(incoming, publisher, served, proof, observations, forever).await {
-            tracing::error!(%error, "no longer serving proxies");
-        }
-    });
+    let door =
+        Door { listen: options.listen, config, publisher, served: Arc::new(Served(gateways)), proof };
+    tasks.spawn(door.open(leadership));
     Ok(Started { elector, resign })
+}
+
+/// Where proxies call in.
+struct Door {
+    listen: SocketAddr,
+    config: watch::Receiver<Arc<ServerConfig>>,
+    publisher: Publisher,
+    served: Arc<Served>,
+    proof: Arc<Proof>,
+}
+
+impl Door {
+    /// Serves while this replica leads, for ever.
+    async fn open(self, mut leadership: Leadership) {
+        loop {
+            leadership.gained().await;
+            match bind(self.listen).await {
+                Ok(listener) => self.serve(listener, leadership.clone()).await,
+                Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "cannot serve"),
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    async fn serve(&self, listener: TcpListener, leadership: Leadership) {
+        let (mut leads, mut led) = (leadership.clone(), leadership);
+        let incoming = tls::incoming(listener, self.config.clone());
+        // Nobody federates through proxies of pods yet: what they see of peers has no reader.
+        let (observations, _) = mpsc::channel(1);
+        let (publisher, served, proof) =
+            (self.publisher.clone(), Arc::clone(&self.served), Arc::clone(&self.proof));
+        let ended = async move { leads.lost().await };
+        let serving = xds::serve(incoming, publisher, served, proof, observations, ended);
+        let overdue = async {
+            led.lost().await;
+            sleep(FAREWELL).await;
+        };
+        tokio::select! {
+            served = serving => if let Err(error) = served {
+                tracing::error!(error = &error as &dyn std::error::Error, "no longer serving proxies");
+            },
+            () = overdue => {}
+        }
+    }
 }
 
 async fn wait(mut ended: watch::Receiver<bool>) {

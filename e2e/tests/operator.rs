@@ -1,5 +1,6 @@
 //! The life of a mesh on a real cluster, as its user lives it: Helm, a MeshInstall, a Gateway that carries
-//! traffic, drift, an image that does not exist, an upgrade and its way back under load, and the end.
+//! traffic, another certificate, drift, a leader that is killed, an image that does not exist, an upgrade and
+//! its way back under load, and the end.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,7 +10,7 @@
 )]
 
 use std::{
-    io::{Read as _, Write as _},
+    io::{Read, Write},
     net::{SocketAddr, TcpStream},
     path::Path,
     process::Command,
@@ -31,6 +32,10 @@ use isthmus_e2e::{
     product::write_images,
     programs,
 };
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore,
+    pki_types::{CertificateDer, ServerName},
+};
 use serde_json::Value;
 
 const WITHIN: Duration = Duration::from_mins(1);
@@ -38,12 +43,24 @@ const WITHIN: Duration = Duration::from_mins(1);
 /// The versions between which the upgrade goes; both are what was built.
 const VERSIONS: [&str; 2] = [env!("CARGO_PKG_VERSION"), "0.1.999"];
 
+/// A route that comes later.
+const LATER: &str = "
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: later, namespace: default}
+spec:
+  parentRefs: [{name: web}]
+  hostnames: [later]
+  rules: [{filters: [{type: RequestRedirect, requestRedirect: {scheme: https}}]}]
+";
+
 const MESH: &str = r"
 apiVersion: isthmus.dev/v1alpha1
 kind: MeshInstall
 metadata: {name: mesh}
 spec:
   cluster: {id: east}
+  controlPlane: {replicas: 2}
   upgrade: {timeoutSeconds: 10}
 ";
 
@@ -94,16 +111,18 @@ spec:
 "#;
 
 #[test]
-fn f14_f15_f21_f22_a_mesh_lives_and_ends() {
+fn f5_f14_f15_f21_f22_a_mesh_lives_and_ends() {
     let clusters = cluster::up(1, 1).unwrap();
     let cluster = &clusters.all()[0];
     install(cluster);
     cluster.apply(WEB).unwrap();
     let address = eventually(WITHIN, || address(cluster)).unwrap();
-    eventually(WITHIN, || ask(address)).unwrap();
+    eventually(WITHIN, || ask(address, "web", "200")).unwrap();
 
-    let load = Load::start(address);
+    another_certificate_takes_over(cluster, address);
+    let load = Load::start(move || ask(address, "web", "200"));
     drift_is_repaired(cluster);
+    another_replica_leads(cluster, address);
     a_bad_image_is_undone(cluster);
     for version in [VERSIONS[1], VERSIONS[0]] {
         upgrade(cluster, version);
@@ -135,6 +154,68 @@ fn install(cluster: &Cluster) {
     }
     cluster.apply(MESH).unwrap();
     cluster.kubectl(&["wait", "meshinstall/mesh", "--for=condition=Ready", "--timeout=60s"]).unwrap();
+}
+
+/// A listener is never without a certificate, also while the new one may not be read yet.
+fn another_certificate_takes_over(cluster: &Cluster, address: SocketAddr) {
+    let address = SocketAddr::new(address.ip(), 443);
+    let certificates = ["first", "second"].map(|name| (name, certificate(cluster, name)));
+    let roots = Arc::new(client(certificates.each_ref().map(|(_, der)| der)));
+    let serves = |name: &str, der: &CertificateDer<'static>| {
+        let listeners = format!(
+            r#"{{"spec":{{"listeners":[{{"name":"http","port":80,"protocol":"HTTP"}},
+                {{"name":"https","port":443,"protocol":"HTTPS","tls":{{"certificateRefs":[{{"name":"{name}"}}]}}}}]}}}}"#
+        );
+        cluster.kubectl(&["patch", "gateway/web", "--type=merge", "-p", &listeners]).unwrap();
+        eventually(WITHIN, || {
+            ensure!(ask_by_tls(address, &roots)? == *der, "another certificate");
+            Ok(())
+        })
+        .unwrap();
+    };
+    let [(first, first_der), (second, second_der)] = certificates;
+    serves(first, &first_der);
+    let client = Arc::clone(&roots);
+    let load = Load::start(move || ask_by_tls(address, &client).map(drop));
+    serves(second, &second_der);
+    let (answered, failed) = load.end();
+    assert_eq!(failed, 0, "of {} handshakes", answered + failed);
+}
+
+/// A self-signed certificate in a Secret of this name.
+fn certificate(cluster: &Cluster, name: &str) -> CertificateDer<'static> {
+    let certified = rcgen::generate_simple_self_signed(["web".to_owned()]).unwrap();
+    let secret = serde_json::json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": "default"},
+        "type": "kubernetes.io/tls",
+        "stringData": {
+            "tls.crt": certified.cert.pem(),
+            "tls.key": certified.signing_key.serialize_pem(),
+        },
+    });
+    cluster.apply(&secret.to_string()).unwrap();
+    certified.cert.der().clone()
+}
+
+/// The leader is killed: another one serves proxies, and says what they do.
+fn another_replica_leads(cluster: &Cluster, address: SocketAddr) {
+    let in_mesh = "--namespace=isthmus-system";
+    let holder = "jsonpath={.spec.holderIdentity}";
+    let leader =
+        cluster.kubectl(&[in_mesh, "get", "lease/isthmus-control-plane", "-o", holder]).unwrap();
+    cluster.kubectl(&[in_mesh, "delete", "pod", &leader, "--grace-period=0", "--force"]).unwrap();
+    cluster.apply(LATER).unwrap();
+    eventually(WITHIN, || ask(address, "later", "302")).unwrap();
+    let programmed =
+        r#"jsonpath={.status.parents[0].conditions[?(@.type=="isthmus.dev/Programmed")].status}"#;
+    eventually(WITHIN, || {
+        let programmed = cluster.kubectl(&["get", "httproute/later", "-o", programmed])?;
+        ensure!(programmed == "True", "Programmed is {programmed:?}");
+        Ok(())
+    })
+    .unwrap();
 }
 
 fn drift_is_repaired(cluster: &Cluster) {
@@ -215,7 +296,7 @@ fn end(cluster: &Cluster) {
 
 /// Objects of ours that are still there, definitions aside: those are kept.
 fn left(cluster: &Cluster) -> Result<Vec<String>> {
-    let kinds = "deployments,services,serviceaccounts,configmaps,secrets,leases,roles,rolebindings,pods,\
+    let kinds = "deployments,services,endpointslices,serviceaccounts,configmaps,secrets,leases,roles,rolebindings,pods,\
                  poddisruptionbudgets,networkpolicies,clusterroles,clusterrolebindings,gatewayclasses";
     let all = cluster.kubectl(&["get", kinds, "--all-namespaces", "-o", "json"])?;
     let all: Value = serde_json::from_str(&all)?;
@@ -240,14 +321,43 @@ fn address(cluster: &Cluster) -> Result<SocketAddr> {
     Ok(SocketAddr::new(address.parse()?, 80))
 }
 
-fn ask(address: SocketAddr) -> Result<()> {
-    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(2))?;
+fn connect(address: SocketAddr) -> Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&address, Duration::from_secs(2))?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    stream.write_all(b"GET /health HTTP/1.1\r\nhost: web\r\nconnection: close\r\n\r\n")?;
+    Ok(stream)
+}
+
+/// Asks once, and wants an answer of this status.
+fn ask(address: SocketAddr, host: &str, status: &str) -> Result<()> {
+    ask_on(connect(address)?, host, status)
+}
+
+fn ask_on(mut stream: impl Read + Write, host: &str, status: &str) -> Result<()> {
+    write!(stream, "GET /health HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n")?;
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
-    ensure!(text.starts_with("HTTP/1.1 200"), "{text}");
+    ensure!(text.starts_with(&format!("HTTP/1.1 {status}")), "{text}");
     Ok(())
+}
+
+fn client(roots: [&CertificateDer<'static>; 2]) -> ClientConfig {
+    let mut store = RootCertStore::empty();
+    for root in roots {
+        store.add(root.clone()).unwrap();
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    builder.unwrap().with_root_certificates(store).with_no_client_auth()
+}
+
+/// The certificate by which a request was answered.
+fn ask_by_tls(address: SocketAddr, client: &Arc<ClientConfig>) -> Result<CertificateDer<'static>> {
+    let mut connection = ClientConnection::new(Arc::clone(client), ServerName::try_from("web")?)?;
+    let mut stream = connect(address)?;
+    connection.complete_io(&mut stream)?;
+    ask_on(rustls::Stream::new(&mut connection, &mut stream), "web", "200")?;
+    let shown = connection.peer_certificates().and_then(|shown| shown.first());
+    Ok(shown.context("no certificate")?.clone().into_owned())
 }
 
 /// About 200 requests a second.
@@ -258,13 +368,13 @@ struct Load {
 }
 
 impl Load {
-    fn start(address: SocketAddr) -> Self {
+    fn start(ask: impl Fn() -> Result<()> + Clone + Send + 'static) -> Self {
         let (ends, counts) = (Arc::new(AtomicBool::new(false)), Arc::<[AtomicU32; 2]>::default());
         let one = || {
-            let (ends, counts) = (Arc::clone(&ends), Arc::clone(&counts));
+            let (ends, counts, ask) = (Arc::clone(&ends), Arc::clone(&counts), ask.clone());
             thread::spawn(move || {
                 while !ends.load(Ordering::Relaxed) {
-                    counts[usize::from(ask(address).is_err())].fetch_add(1, Ordering::Relaxed);
+                    counts[usize::from(ask().is_err())].fetch_add(1, Ordering::Relaxed);
                     // The pace of the load, not a wait for anything.
                     thread::sleep(Duration::from_millis(20));
                 }

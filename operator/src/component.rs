@@ -59,7 +59,11 @@ fn pod_environment() -> Vec<EnvVar> {
         }),
         ..EnvVar::default()
     };
-    vec![field("POD_NAME", "metadata.name"), field("POD_NAMESPACE", "metadata.namespace")]
+    vec![
+        field("POD_NAME", "metadata.name"),
+        field("POD_NAMESPACE", "metadata.namespace"),
+        field("POD_IP", "status.podIP"),
+    ]
 }
 
 /// What a pod is asked over HTTP every so many seconds; the third answer of "no" in a row counts.

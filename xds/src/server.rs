@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, future::Future, io, sync::Arc, time::Duration};
 use isthmus_ir::{Key, Name};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::mpsc,
+    sync::{mpsc, watch},
 };
 use tokio_stream::Stream;
 use tonic::{
@@ -119,7 +119,8 @@ impl<'a> Caller<'a> {
 }
 
 /// Serves proxies over `incoming` until `shutdown`; then streams are ended, and the last ones waited for.
-/// What proxies see of peers goes to `observations`, as far as there is room.
+/// What proxies see of peers goes to `observations`, as far as there is room. May be called again after it
+/// has ended.
 ///
 /// # Errors
 /// When `incoming` fails for good.
@@ -136,7 +137,8 @@ where
 {
     let evidence =
         EvidenceServer::new(Witness { authenticate: Arc::clone(&authenticate), observations });
-    let discovery = Discovery { publisher: publisher.clone(), authenticate };
+    let (close, closed) = watch::channel(false);
+    let discovery = Discovery { publisher, authenticate, closed };
     let discovery =
         AggregatedDiscoveryServiceServer::new(discovery).max_decoding_message_size(REQUEST_BYTES);
     let authority = CertificateAuthorityServer::new(Authority { issue });
@@ -150,7 +152,7 @@ where
         .add_service(evidence)
         .serve_with_incoming_shutdown(incoming, async move {
             shutdown.await;
-            publisher.close();
+            close.send_replace(true);
         })
         .await
 }

@@ -1,6 +1,6 @@
 //! `isthmus control-plane`: the control plane of a Kubernetes cluster, in a pod.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use clap::Args;
 use isthmus_control_plane::kubernetes::{self, KubernetesError, Options};
@@ -19,6 +19,10 @@ pub(crate) struct ControlPlane {
     /// The name of this pod.
     #[arg(long, value_name = "NAME", env = "POD_NAME")]
     pod: String,
+    /// The address of this pod, at which the Service of the control plane finds it while it leads; without
+    /// it the Service is somebody else's to keep.
+    #[arg(long, value_name = "IP", env = "POD_IP")]
+    address: Option<IpAddr>,
     /// Where proxies call in.
     #[arg(long, value_name = "IP:PORT", default_value = "[::]:15012")]
     listen: SocketAddr,
@@ -33,6 +37,7 @@ impl ControlPlane {
             install: self.mesh_install,
             namespace: self.namespace,
             pod: self.pod,
+            address: self.address,
             listen: self.listen,
             ready: self.ready_address,
         };

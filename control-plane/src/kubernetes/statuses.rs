@@ -35,7 +35,7 @@ use crate::store::conditions;
 pub(super) const MANAGER: &str = "isthmus.dev/gateway-controller";
 /// Writes at a time.
 const AT_ONCE: usize = 16;
-/// After the start, proxies have so long to come back before anything is said to be programmed no more.
+/// Proxies have so long to come to a new leader before anything is said to be programmed no more.
 const GRACE: Duration = Duration::from_secs(30);
 /// How long one write may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -53,12 +53,11 @@ struct Shared {
     leadership: Leadership,
     book: Mutex<Book>,
     news: Notify,
-    /// When proxies should all be back.
-    settled: Instant,
 }
 
-#[derive(Default)]
 struct Book {
+    /// When proxies should all be back.
+    settled: Instant,
     observed: BTreeMap<ObjectKey, Observed>,
     desired: BTreeMap<ObjectKey, Value>,
     /// To be looked at.
@@ -97,13 +96,7 @@ enum Outcome {
 
 impl Statuses {
     pub(super) fn new(client: Client, leadership: Leadership) -> Self {
-        Self(Arc::new(Shared {
-            client,
-            leadership,
-            book: Mutex::default(),
-            news: Notify::new(),
-            settled: Instant::now() + GRACE,
-        }))
+        Self(Arc::new(Shared { client, leadership, book: Mutex::new(Book::new()), news: Notify::new() }))
     }
 
     /// An object was seen.
@@ -152,7 +145,7 @@ impl Statuses {
         let mut leadership = self.0.leadership.clone();
         loop {
             leadership.gained().await;
-            self.look_at_all();
+            self.begin();
             tokio::select! {
                 () = self.write_on() => {}
                 () = leadership.lost() => {}
@@ -197,8 +190,9 @@ impl Statuses {
             let Some(status) = merged(key.kind, &observed.status, &desired, &conditions::now()) else {
                 continue;
             };
-            if Instant::now() < self.0.settled && demoted(&observed.status, &status) {
-                book.delayed.insert((self.0.settled, key));
+            if Instant::now() < book.settled && demoted(&observed.status, &status) {
+                let settled = book.settled;
+                book.delayed.insert((settled, key));
                 continue;
             }
             if !self.0.leadership.holds() {
@@ -234,8 +228,10 @@ impl Statuses {
         }
     }
 
-    fn look_at_all(&self) {
+    /// Looks at everything, as one who has not written anything yet.
+    fn begin(&self) {
         let mut book = self.book();
+        book.settled = Instant::now() + GRACE;
         book.writing.clear();
         let all: Vec<_> = book.desired.keys().cloned().collect();
         book.dirty.extend(all);
@@ -247,6 +243,17 @@ impl Statuses {
 }
 
 impl Book {
+    fn new() -> Self {
+        Self {
+            settled: Instant::now(),
+            observed: BTreeMap::new(),
+            desired: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            delayed: BTreeSet::new(),
+            writing: BTreeSet::new(),
+        }
+    }
+
     /// One that is to be looked at and is not being written.
     fn ready(&mut self) -> Option<ObjectKey> {
         let key = self.dirty.iter().find(|key| !self.writing.contains(*key)).cloned()?;

@@ -69,12 +69,13 @@ pub fn cluster_rules() -> Vec<PolicyRule> {
     ]
 }
 
-/// What the control plane may do in its own namespace: keep its CA, and agree on who
-/// writes statuses.
+/// What the control plane may do in its own namespace: keep its CA, agree on who leads, and say where that
+/// one is.
 pub fn own_rules() -> Vec<PolicyRule> {
     vec![
         only(&[AUTHORITY], rule("", &["secrets"], KEEP)),
         only(&[CONTROL_PLANE], rule("coordination.k8s.io", &["leases"], KEEP)),
+        only(&[CONTROL_PLANE], rule("discovery.k8s.io", &["endpointslices"], KEEP)),
         // The name of what is created by POST is not known when it is asked whether that is allowed.
         rule("", &["secrets"], &["create"]),
         rule("coordination.k8s.io", &["leases"], &["create"]),

@@ -107,10 +107,10 @@ pub fn service_account(mesh: &Mesh) -> Manifest {
     Manifest::new(object::SERVICE_ACCOUNT, &ServiceAccount { metadata, ..<_>::default() })
 }
 
-/// Where proxies find it.
+/// Where proxies find it: it has no selector, since the replica that leads says where it is. Were proxies
+/// spread over all replicas, none of them would know what is in force everywhere.
 pub fn service(mesh: &Mesh) -> Manifest {
     let spec = ServiceSpec {
-        selector: pods().match_labels,
         ports: Some(vec![ServicePort {
             name: Some("xds".to_owned()),
             port: PORT,

@@ -26,7 +26,6 @@ struct Shared {
     /// A scope that was not published yet, but that a proxy waits for, has no set.
     scopes: Mutex<BTreeMap<Name, watch::Sender<Option<Set>>>>,
     registry: Arc<Registry>,
-    closed: watch::Sender<bool>,
 }
 
 impl Publisher {
@@ -34,8 +33,8 @@ impl Publisher {
     pub fn new(limits: Limits) -> (Self, Reports) {
         let registry = Arc::<Registry>::default();
         let reports = Reports::new(registry.clone());
-        let (scopes, closed) = (Mutex::default(), watch::Sender::new(false));
-        (Self { shared: Arc::new(Shared { limits, scopes, registry, closed }) }, reports)
+        let shared = Shared { limits, scopes: Mutex::default(), registry };
+        (Self { shared: Arc::new(shared) }, reports)
     }
 
     /// Edits what proxies of `scope` are told, and calls the result `revision`; `changes` may be empty.
@@ -58,15 +57,6 @@ impl Publisher {
     /// The revision of a scope, once it was published.
     pub fn revision(&self, scope: &Name) -> Option<u64> {
         self.with_scope(scope, |sender| sender.borrow().as_ref().map(Set::revision))
-    }
-
-    /// Ends all streams, now and from now on.
-    pub(super) fn close(&self) {
-        self.shared.closed.send_replace(true);
-    }
-
-    pub(super) fn closed(&self) -> watch::Receiver<bool> {
-        self.shared.closed.subscribe()
     }
 
     pub(super) fn subscribe(&self, scope: &Name) -> watch::Receiver<Option<Set>> {

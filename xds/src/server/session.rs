@@ -23,6 +23,8 @@ use crate::{
 pub(super) struct Discovery<A> {
     pub(super) publisher: Publisher,
     pub(super) authenticate: Arc<A>,
+    /// Whether all streams are to end.
+    pub(super) closed: watch::Receiver<bool>,
 }
 
 #[async_trait]
@@ -44,7 +46,8 @@ impl<A: Authenticate> AggregatedDiscoveryService for Discovery<A> {
         if let Some(peer) = request.extensions().get::<tls::Peer>() {
             peer.admit();
         }
-        let session = Session::new(&self.publisher, proxy, request.into_inner());
+        let closed = self.closed.clone();
+        let session = Session::new(&self.publisher, proxy, request.into_inner(), closed);
         Ok(Response::new(Box::pin(stream::unfold(session, Session::step))))
     }
 }
@@ -61,7 +64,12 @@ struct Session {
 }
 
 impl Session {
-    fn new(publisher: &Publisher, proxy: Proxy, requests: Streaming<message::Request>) -> Self {
+    fn new(
+        publisher: &Publisher,
+        proxy: Proxy,
+        requests: Streaming<message::Request>,
+        closed: watch::Receiver<bool>,
+    ) -> Self {
         tracing::info!(proxy = %proxy.id, scope = %proxy.scope, "proxy connected");
         let set = publisher.subscribe(&proxy.scope);
         let (registration, replaced) = publisher.registry().register(proxy);
@@ -71,7 +79,7 @@ impl Session {
             requests,
             registration,
             replaced,
-            closed: publisher.closed(),
+            closed,
             over: false,
         }
     }
@@ -88,8 +96,8 @@ impl Session {
     /// The next response; none when the proxy has ended the stream.
     async fn next(&mut self) -> Result<Option<message::Response>, Status> {
         loop {
-            if *self.closed.borrow_and_update() {
-                return Err(Status::unavailable("the control plane ends"));
+            if *self.closed.borrow() {
+                return Err(ended());
             }
             if let Some(response) = self.poll() {
                 return Ok(Some(response));
@@ -105,7 +113,7 @@ impl Session {
                 _ = &mut self.replaced => {
                     return Err(Status::aborted("the proxy has come again on another stream"));
                 }
-                _ = self.closed.changed() => {}
+                changed = self.closed.changed() => changed.map_err(|_| ended())?,
             }
         }
     }
@@ -141,6 +149,10 @@ impl Drop for Session {
         let Proxy { id, scope, .. } = self.registration.proxy();
         tracing::info!(proxy = %id, scope = %scope, "proxy disconnected");
     }
+}
+
+fn ended() -> Status {
+    Status::unavailable("the control plane ends, or another replica leads")
 }
 
 fn read(revision: u64, report: Report) -> ProxyReport {

@@ -1,0 +1,95 @@
+//! Where proxies find the replica that leads: the one EndpointSlice of the control plane's Service, which
+//! has no selector.
+//!
+//! Written by the leader only, when it says something else than it should.
+
+use std::{net::SocketAddr, time::Duration};
+
+use isthmus_api_server::{Client, Leadership};
+use isthmus_crds::names::{CONTROL_PLANE, OURS};
+use k8s_openapi::{
+    api::discovery::v1::{Endpoint as Pod, EndpointConditions, EndpointPort, EndpointSlice},
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
+};
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
+use tokio::time::sleep;
+
+use super::statuses::MANAGER;
+
+/// Between two attempts that fail.
+const RETRY: Duration = Duration::from_secs(1);
+/// How often to look whether somebody has changed or deleted it.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// The address of this replica.
+pub(super) struct Endpoint {
+    namespace: String,
+    slice: EndpointSlice,
+}
+
+impl Endpoint {
+    /// Proxies call in at `address`; the slice goes when `owner` goes.
+    pub(super) fn new(namespace: &str, address: SocketAddr, owner: OwnerReference) -> Self {
+        let labels = [
+            ("kubernetes.io/service-name", CONTROL_PLANE),
+            ("endpointslice.kubernetes.io/managed-by", OURS.1),
+        ];
+        let slice = EndpointSlice {
+            metadata: ObjectMeta {
+                name: Some(CONTROL_PLANE.to_owned()),
+                labels: Some(labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into()),
+                owner_references: Some(vec![owner]),
+                ..ObjectMeta::default()
+            },
+            address_type: if address.is_ipv4() { "IPv4" } else { "IPv6" }.to_owned(),
+            endpoints: Some(vec![Pod {
+                addresses: vec![address.ip().to_string()],
+                conditions: Some(EndpointConditions { ready: Some(true), ..<_>::default() }),
+                ..Pod::default()
+            }]),
+            ports: Some(vec![EndpointPort {
+                name: Some("xds".to_owned()),
+                port: Some(address.port().into()),
+                protocol: Some("TCP".to_owned()),
+                ..EndpointPort::default()
+            }]),
+        };
+        Self { namespace: namespace.to_owned(), slice }
+    }
+
+    /// Keeps the slice as it should be while this replica leads, for ever.
+    pub(super) async fn keep(self, client: Client, mut leadership: Leadership) {
+        let slices: Api<EndpointSlice> = Api::namespaced(client, &self.namespace);
+        loop {
+            leadership.gained().await;
+            let wait = match self.ensure(&slices, &leadership).await {
+                Ok(()) => LOOK,
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, "proxies cannot be told where this replica is");
+                    RETRY
+                }
+            };
+            tokio::select! {
+                () = sleep(wait) => {}
+                () = leadership.lost() => {}
+            }
+        }
+    }
+
+    async fn ensure(&self, slices: &Api<EndpointSlice>, leadership: &Leadership) -> kube::Result<()> {
+        let there = slices.get_opt(CONTROL_PLANE).await?;
+        let wanted = &self.slice;
+        let same = there
+            .is_some_and(|slice| slice.endpoints == wanted.endpoints && slice.ports == wanted.ports);
+        if same || !leadership.holds() {
+            return Ok(());
+        }
+        tracing::info!("proxies are sent to this replica");
+        let parameters = PatchParams::apply(MANAGER).force();
+        slices.patch(CONTROL_PLANE, &parameters, &Patch::Apply(wanted)).await.map(drop)
+    }
+}
