@@ -70,14 +70,18 @@ pub fn up(clusters: u8, nodes: u8) -> Result<Clusters> {
     }
 }
 
-fn local(clusters: u8, nodes: u8) -> Result<Clusters> {
+fn local(count: u8, nodes: u8) -> Result<Clusters> {
     // Built here, so that who waits for minutes is told why.
     built::programs()?;
-    let mut command = supervise(clusters, nodes);
+    let mut command = supervise(count, nodes);
     let mut supervisor = command.stdin(Stdio::piped()).spawn().context("starting the supervisor")?;
     let ready = announced(&mut supervisor)?;
-    let all = ready.clusters.into_iter().map(|cluster| Cluster::new(cluster, &ready.programs)).collect();
-    Ok(Clusters { all, supervisor: Some(supervisor) })
+    Ok(Clusters { all: clusters(&ready), supervisor: Some(supervisor) })
+}
+
+/// The clusters of a set that is ready.
+pub fn clusters(ready: &Ready) -> Vec<Cluster> {
+    ready.clusters.iter().map(|cluster| Cluster::new(cluster.clone(), &ready.programs)).collect()
 }
 
 /// The command that keeps a set of clusters. A session of its own keeps a terminal's interrupt from ending

@@ -108,17 +108,23 @@ pub fn definitions(channel: &str) -> Result<PathBuf> {
     Ok(suite()?.join(format!("{channel}.yaml")))
 }
 
+/// Puts the CRDs of Gateway API, of a channel, onto `cluster`.
+///
+/// # Errors
+/// When the cluster refuses something.
+pub fn define(cluster: &Cluster, channel: &str) -> Result<()> {
+    cluster.apply(&std::fs::read_to_string(definitions(channel)?)?)?;
+    cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"])?;
+    Ok(())
+}
+
 /// Puts onto `cluster` what the suite takes for granted: its images, and the CRDs of Gateway API.
 ///
 /// # Errors
 /// When the cluster refuses something.
 pub fn prepare(cluster: &Cluster) -> Result<()> {
-    let suite = suite()?;
-    cluster.load(&suite.join("images.tar"))?;
-    let crds = std::fs::read_to_string(definitions("experimental")?)?;
-    cluster.apply(&crds)?;
-    cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"])?;
-    Ok(())
+    cluster.load(&suite()?.join("images.tar"))?;
+    define(cluster, "experimental")
 }
 
 /// Runs the suite and writes `report.yaml`, `output.log` and what our pods logged into `directory`. `only`

@@ -15,14 +15,21 @@ pub const NAMESPACE: &str = "isthmus-system";
 /// The class of the Gateways that Isthmus runs.
 pub const CLASS: &str = "isthmus";
 
+/// Puts the images of what was built here, tagged with `version`, onto `cluster`.
+///
+/// # Errors
+/// When something was not built, or a node does not take it.
+pub fn load_images(cluster: &Cluster, version: &str) -> Result<()> {
+    let directory = programs().join("../images").join(version);
+    write_images(&programs(), &directory, version)?.iter().try_for_each(|archive| cluster.load(archive))
+}
+
 /// Installs what was built here and waits until Gateways can be made. CRDs of Gateway API are the caller's.
 ///
 /// # Errors
 /// When a step fails, or when it is not ready in time.
 pub fn install(cluster: &Cluster) -> Result<()> {
-    for archive in write_images(&programs(), &programs().join("../images"), VERSION)? {
-        cluster.load(&archive)?;
-    }
+    load_images(cluster, VERSION)?;
     let chart = |name: &str| charts().join(name).display().to_string();
     let namespace = ["--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout=2m"];
     let tag = format!("image.tag={VERSION}");

@@ -1,9 +1,10 @@
-//! Runs docs/guide.md as its reader would: saves its manifests, runs its commands, looks for what it says
-//! is printed.
+//! Runs docs/guide.md and docs/kubernetes.md as their readers would: saves manifests, runs commands, looks
+//! for what is said to be printed.
 //!
 //! The word after a fence's language says what a block is: a file's name for manifests; for commands
-//! `background`, `ready` (wait for the line that begins so), `until` (again until it works), `fails`. A
-//! `text` block after a command must be part of what it printed.
+//! `background`, `ready` (wait for the line that begins so), `until` (again until it works), `fails`, and
+//! `elsewhere` for what is there already where the page is tried. A `text` block after a command must be
+//! part of what it printed.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,12 +15,18 @@
 
 use std::{
     io::{BufRead as _, BufReader},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
-use isthmus_e2e::programs;
+use isthmus_e2e::{
+    cluster::{self, built},
+    conformance::define,
+    install::load_images,
+    product::VERSION,
+    programs,
+};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -63,15 +70,45 @@ struct Reader {
     /// Ended before their directory goes.
     background: Vec<Background>,
     directory: tempfile::TempDir,
-    path: String,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Reader {
+    fn new() -> Self {
+        let path = format!("{}:{}", programs().display(), std::env::var("PATH").unwrap());
+        Self {
+            background: Vec::new(),
+            directory: tempfile::tempdir().unwrap(),
+            environment: vec![("PATH", path)],
+        }
+    }
+
     fn command(&self, script: &str) -> Command {
         let mut command = Command::new("bash");
-        command.arg("-euc").arg(script).current_dir(self.directory.path()).env("PATH", &self.path);
-        command.stdin(Stdio::null());
+        command.arg("-euc").arg(script).current_dir(self.directory.path());
+        command.envs(self.environment.iter().cloned()).stdin(Stdio::null());
         command
+    }
+
+    /// Reads a page of docs/ to its end, and does what it says.
+    fn follow(&mut self, page: &str) {
+        let blocks = blocks(&std::fs::read_to_string(root().join("docs").join(page)).unwrap());
+        let mut commands = 0;
+        for (number, block) in blocks.iter().enumerate() {
+            match block.language.as_str() {
+                "yaml" => self.save(block),
+                "sh" if block.has("elsewhere") => {}
+                "sh" if block.has("background") => self.start(block),
+                "sh" => {
+                    let next = blocks.get(number + 1).filter(|next| next.language == "text");
+                    self.run(block, next.map(|next| next.text.as_str()));
+                    commands += 1;
+                }
+                "text" | "console" => {}
+                other => panic!("{page} has a block that nobody checks: {other}"),
+            }
+        }
+        assert!(commands >= 4, "the commands of {page} were not found");
     }
 
     fn save(&self, block: &Block) {
@@ -111,27 +148,26 @@ impl Reader {
     }
 }
 
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
+}
+
 #[test]
 fn the_guide_works_as_it_is_written() {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/guide.md");
-    let blocks = blocks(&std::fs::read_to_string(page).unwrap());
-    let path = format!("{}:{}", programs().display(), std::env::var("PATH").unwrap());
-    let mut reader = Reader { directory: tempfile::tempdir().unwrap(), path, background: Vec::new() };
-    let mut commands = 0;
-    for (number, block) in blocks.iter().enumerate() {
-        match block.language.as_str() {
-            "yaml" => reader.save(block),
-            // The programs are built already.
-            "sh" if block.has("build") => {}
-            "sh" if block.has("background") => reader.start(block),
-            "sh" => {
-                let next = blocks.get(number + 1).filter(|next| next.language == "text");
-                reader.run(block, next.map(|next| next.text.as_str()));
-                commands += 1;
-            }
-            "text" | "console" => {}
-            other => panic!("the guide has a block that nobody checks: {other}"),
-        }
-    }
-    assert!(commands >= 4, "the guide's commands were not found");
+    Reader::new().follow("guide.md");
+}
+
+#[test]
+fn the_page_of_kubernetes_works_as_it_is_written() {
+    let clusters = cluster::up(1, 1).unwrap();
+    let cluster = &clusters.all()[0];
+    // What a cluster of `make clusters` has.
+    load_images(cluster, VERSION).unwrap();
+    define(cluster, "standard").unwrap();
+    let mut reader = Reader::new();
+    let tools = built::programs().unwrap().join("bin");
+    reader.environment[0].1.insert_str(0, &format!("{}:", tools.display()));
+    reader.environment.push(("KUBECONFIG", cluster.kubeconfig().display().to_string()));
+    std::os::unix::fs::symlink(root().join("charts"), reader.directory.path().join("charts")).unwrap();
+    reader.follow("kubernetes.md");
 }

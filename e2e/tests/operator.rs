@@ -28,8 +28,8 @@ use isthmus_e2e::{
         self, Cluster,
         command::{eventually, output},
     },
-    conformance::definitions,
-    product::write_images,
+    conformance::define,
+    install::load_images,
     programs,
 };
 use rustls::{
@@ -136,13 +136,9 @@ fn f5_f14_f15_f21_f22_a_mesh_lives_and_ends() {
 
 fn install(cluster: &Cluster) {
     for version in VERSIONS {
-        let directory = programs().join("../images").join(version);
-        for archive in write_images(&programs(), &directory, version).unwrap() {
-            cluster.load(&archive).unwrap();
-        }
+        load_images(cluster, version).unwrap();
     }
-    let definitions = definitions("standard").unwrap();
-    cluster.apply(&std::fs::read_to_string(definitions).unwrap()).unwrap();
+    define(cluster, "standard").unwrap();
     let charts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts");
     for chart in ["isthmus-crds", "isthmus"] {
         let from = charts.join(chart).display().to_string();

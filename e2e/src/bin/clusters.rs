@@ -14,9 +14,10 @@ use anyhow::{Context as _, Result, bail};
 use isthmus_e2e::{
     cache::cache,
     cluster::{
-        announced, sandbox, supervise,
+        announced, clusters, sandbox, supervise,
         supervisor::{self, PERSONS_SET, Ready, Request},
     },
+    conformance, install, product,
 };
 
 fn main() -> ExitCode {
@@ -37,14 +38,14 @@ fn run(arguments: &[String]) -> Result<()> {
         let given = flags.iter().find_map(|flag| flag.strip_prefix(&prefix));
         given.map_or(Ok(default), |text| text.parse().with_context(|| format!("--{name}={text}")))
     };
-    let (clusters, nodes) = (number("clusters", 2)?, number("nodes", 1)?);
+    let (count, nodes) = (number("clusters", 2)?, number("nodes", 1)?);
     match (command.as_str(), flags) {
         ("box", [specification]) => sandbox::run(Path::new(specification)),
         ("serve", _) => {
             let lasting = flags.iter().any(|flag| flag == "--lasting");
-            supervisor::serve(Request { clusters, nodes, lasting })
+            supervisor::serve(Request { clusters: count, nodes, lasting })
         }
-        ("up", _) => up(clusters, nodes),
+        ("up", _) => up(count, nodes),
         ("down", _) => down(),
         ("build", _) => built(),
         _ => bail!("usage: clusters up [--clusters=N] [--nodes=N] | down | build"),
@@ -61,16 +62,20 @@ fn kubeconfig() -> Result<PathBuf> {
     Ok(cache()?.join("clusters/kubeconfig"))
 }
 
-fn up(clusters: u8, nodes: u8) -> Result<()> {
+fn up(count: u8, nodes: u8) -> Result<()> {
     let programs = isthmus_e2e::cluster::built::programs()?;
     if UnixStream::connect(supervisor::stop_socket(PERSONS_SET)?).is_ok() {
         bail!("clusters are up already; `make clusters-down` takes them down");
     }
     let log = cache()?.join("clusters/supervisor.log");
-    let mut command = supervise(clusters, nodes);
+    let mut command = supervise(count, nodes);
     command.arg("--lasting").stdin(Stdio::null()).stderr(File::create(&log)?);
     let mut supervisor = command.spawn().context("starting the supervisor")?;
     let ready: Ready = announced(&mut supervisor).with_context(|| format!("see {}", log.display()))?;
+    for cluster in clusters(&ready) {
+        install::load_images(&cluster, product::VERSION)?;
+        conformance::define(&cluster, "standard")?;
+    }
     let kubeconfig = kubeconfig()?;
     std::fs::copy(&ready.kubeconfig, &kubeconfig)?;
     println!("# Contexts {}. `make clusters-down` takes them down.", names(&ready).join(", "));
