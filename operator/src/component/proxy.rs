@@ -15,10 +15,9 @@ use k8s_openapi::{
             MetricSpec, MetricTarget, ResourceMetricSource,
         },
         core::v1::{
-            ConfigMapVolumeSource, Container, ContainerPort, Lifecycle, LifecycleHandler, PodSpec,
-            PodTemplateSpec, ProjectedVolumeSource, Service, ServiceAccount,
-            ServiceAccountTokenProjection, ServicePort, ServiceSpec, SleepAction, Sysctl, Volume,
-            VolumeProjection,
+            ConfigMapVolumeSource, Container, ContainerPort, PodSpec, PodTemplateSpec,
+            ProjectedVolumeSource, Service, ServiceAccount, ServiceAccountTokenProjection, ServicePort,
+            ServiceSpec, Sysctl, Volume, VolumeProjection,
         },
         policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
     },
@@ -38,10 +37,8 @@ use crate::{
     object::{self, Manifest},
 };
 
-/// For so long a proxy that is to end still takes connections, while nobody learns of it any longer.
-const LINGER_SECONDS: i64 = 5;
-
-/// For so long a proxy has to end its connections in all.
+/// For so long a proxy has to end its connections in all. It lingers first, while nobody learns of it any
+/// longer: that it does so itself (`--drain-wait`) is why no hook does it.
 const GRACE_SECONDS: i64 = 60;
 
 /// The label with the class of the Gateway that an object was made for (GEP-1762).
@@ -113,13 +110,6 @@ fn pod(edge: Edge<'_>, pods: &LabelSelector) -> PodSpec {
                 ..ContainerPort::default()
             }]),
             resources: Some(resources(&proxy.resources, "10m", "32Mi")),
-            lifecycle: Some(Lifecycle {
-                pre_stop: Some(LifecycleHandler {
-                    sleep: Some(SleepAction { seconds: LINGER_SECONDS }),
-                    ..LifecycleHandler::default()
-                }),
-                ..Lifecycle::default()
-            }),
             volume_mounts: Some(vec![
                 mount("state", STATE, false),
                 mount("token", TOKEN, true),
@@ -280,7 +270,7 @@ impl Edge<'_> {
 
     /// The Gateway's pods.
     fn pods(self) -> LabelSelector {
-        let name = label_value(&self.gateway.meta.name);
+        let name = names::label_of_gateway(&self.gateway.meta.name);
         selector(&[object::OURS, (names::GATEWAY_LABEL, &name)])
     }
 
@@ -288,7 +278,7 @@ impl Edge<'_> {
     fn labels(self) -> BTreeMap<String, String> {
         let gateway = self.gateway;
         let own = [
-            (names::GATEWAY_LABEL, label_value(&gateway.meta.name)),
+            (names::GATEWAY_LABEL, names::label_of_gateway(&gateway.meta.name)),
             (CLASS_LABEL, label_value(&gateway.class)),
         ];
         let mut all = self.copied("labels");
@@ -318,8 +308,7 @@ impl Edge<'_> {
     }
 }
 
-/// `name` as the value of a label, which may be shorter than a name: whoever reads it compares what is
-/// left.
+/// `name` as the value of a label that nothing is chosen by: it may be shorter than a name.
 fn label_value(name: &str) -> String {
     let cut: String = name.chars().take(63).collect();
     cut.trim_end_matches(['-', '.']).to_owned()
