@@ -5,6 +5,7 @@ pub mod api_server;
 pub mod cache;
 pub mod cluster;
 pub mod conformance;
+pub mod faults;
 pub mod image;
 pub mod install;
 pub mod product;

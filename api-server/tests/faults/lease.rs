@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use isthmus_api_server::{Elector, Leadership, connect};
+use isthmus_e2e::faults::Fault;
 use tokio::{
     sync::watch,
     time::{Instant, sleep, timeout},
 };
 
-use crate::proxy::{Fault, Proxy, api_server};
+use crate::{api_server, proxy};
 
 /// A Lease lives 15 seconds; this is plenty on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -37,7 +38,7 @@ async fn handed_over(last: &Leadership, next: &Leadership) {
 async fn f5_a_holder_that_is_cut_off_stops_before_another_begins() {
     let server = api_server().await;
     let direct = connect(Some(&server.kubeconfig()), None).await.unwrap();
-    let (proxy, by_proxy) = Proxy::before(&server).await;
+    let (proxy, by_proxy) = proxy(&server).await;
     let (mut first, _end) = run(Elector::new(by_proxy, "default", "writers", "first"));
     timeout(PATIENCE, first.gained()).await.unwrap();
     let (mut second, end) = run(Elector::new(direct, "default", "writers", "second"));

@@ -9,5 +9,20 @@
 )]
 
 mod lease;
-mod proxy;
 mod watch;
+
+use isthmus_api_server::{Client, connect};
+use isthmus_e2e::{api_server::ApiServer, faults::Proxy};
+
+/// A real API server, started where waiting is allowed.
+async fn api_server() -> ApiServer {
+    tokio::task::spawn_blocking(|| ApiServer::start().unwrap()).await.unwrap()
+}
+
+/// A proxy in front of `server`, and a client by way of it.
+async fn proxy(server: &ApiServer) -> (Proxy, Client) {
+    let proxy = Proxy::before(server).await.unwrap();
+    let kubeconfig = proxy.kubeconfig(server, None).unwrap();
+    let client = connect(Some(&kubeconfig), None).await.unwrap();
+    (proxy, client)
+}

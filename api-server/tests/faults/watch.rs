@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use isthmus_api_server::{Event, Resource, State, Watched, connect, follow};
-use isthmus_e2e::api_server::ApiServer;
+use isthmus_e2e::{
+    api_server::ApiServer,
+    faults::{Fault, Proxy},
+};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
     Api,
@@ -14,7 +17,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::proxy::{Fault, Proxy, api_server};
+use crate::{api_server, proxy};
 
 /// What was told so far.
 #[derive(Default)]
@@ -51,7 +54,7 @@ impl Bench {
     async fn new() -> Self {
         let server = api_server().await;
         let direct = connect(Some(&server.kubeconfig()), None).await.unwrap();
-        let (proxy, client) = Proxy::before(&server).await;
+        let (proxy, client) = proxy(&server).await;
         let resource = Resource {
             group: String::new(),
             versions: vec!["v1".to_owned()],
