@@ -2,7 +2,7 @@
 //! of it is told.
 //!
 //! Objects are written by server-side apply under one field manager, with force: the fields of a step are
-//! the operator's. An object is deleted only while it has the uid that the plan was made from (case F7).
+//! the operator's. An object is deleted only while it is as the plan saw it (case F7).
 
 use std::collections::BTreeMap;
 
@@ -82,18 +82,26 @@ async fn act(client: &Client, action: &Action) -> kube::Result<Option<DynamicObj
         Action::Status(manifest) => {
             let written =
                 objects.patch_status(&key.name, &params(), &Patch::Apply(&manifest.value)).await;
+            let known = written.as_ref().err().and_then(|error| known_fields(&manifest.value, error));
+            let written = match known {
+                Some(known) => objects.patch_status(&key.name, &params(), &Patch::Apply(&known)).await,
+                None => written,
+            };
             skip_lost_causes(written, manifest)
         }
-        Action::Delete { key, uid, foreground } => {
+        Action::Delete { key, uid, version, foreground } => {
             let policy =
                 if *foreground { PropagationPolicy::Foreground } else { PropagationPolicy::Background };
             let params = DeleteParams {
                 propagation_policy: Some(policy),
-                preconditions: Some(Preconditions { uid: Some(uid.clone()), resource_version: None }),
+                preconditions: Some(Preconditions {
+                    uid: Some(uid.clone()),
+                    resource_version: version.clone(),
+                }),
                 ..DeleteParams::default()
             };
             match objects.delete(&key.name, &params).await {
-                // It is gone, or it is another one by now: the next plan sees.
+                // It is gone, or it is another one or another thing by now: the next plan sees.
                 Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(None),
                 other => other.map(|_| None),
             }
@@ -118,6 +126,21 @@ fn skip_lost_causes(
         }
         Err(error) => Err(error),
     }
+}
+
+/// A status without the fields that the API server's definition of the kind does not have, as it is older
+/// than ours (case F11): the rest is worth knowing. None when that is not what is wrong.
+fn known_fields(object: &Value, error: &kube::Error) -> Option<Value> {
+    let kube::Error::Api(status) = error else { return None };
+    if !status.message.contains("field not declared in schema") {
+        return None;
+    }
+    let mut object = object.clone();
+    let fields = object.get_mut("status")?.as_object_mut()?;
+    let paths = status.message.split_whitespace().filter_map(|word| word.strip_prefix(".status."));
+    let names = paths.map(|path| path.split(['.', '[', ':']).next().unwrap_or_default());
+    let removed = names.filter(|name| fields.remove(*name).is_some()).count();
+    (removed > 0).then_some(object)
 }
 
 fn ends_namespace(status: &Status) -> bool {

@@ -57,6 +57,10 @@ pub struct Observed {
     pub absent: BTreeSet<&'static Kind>,
     /// The definitions that this operator installs.
     pub definitions: Arc<[Manifest]>,
+    /// Kinds that may not be read, and why: what is known of them is old, or nothing.
+    pub forbidden: BTreeMap<&'static Kind, String>,
+    /// Those among them of which nothing was ever known.
+    pub unknown: BTreeSet<&'static Kind>,
     /// What could not be written when it was tried last, and why.
     pub failures: BTreeMap<ObjectKey, String>,
 }
@@ -64,9 +68,9 @@ pub struct Observed {
 impl Observed {
     /// Nothing, seen at `now`.
     pub fn nothing(place: Place, now: Timestamp) -> Self {
-        let (objects, absent, failures) = Default::default();
+        let (objects, absent, forbidden, unknown, failures) = Default::default();
         let definitions = definitions::manifests(&place.version).into();
-        Self { place, now, objects, absent, definitions, failures }
+        Self { place, now, objects, absent, definitions, forbidden, unknown, failures }
     }
 
     /// The object with this key.
@@ -99,6 +103,20 @@ impl Observed {
         };
         all.sort_by_key(age);
         all
+    }
+
+    /// MeshInstalls that cannot be read, as they are of a later version, and why.
+    pub fn unreadable_installs(&self) -> impl Iterator<Item = (&DynamicObject, String)> {
+        let read = |object: &DynamicObject| {
+            let value = serde_json::to_value(object);
+            value.and_then(serde_json::from_value::<MeshInstall>).err().map(|error| error.to_string())
+        };
+        self.of(object::MESH_INSTALL).filter_map(move |(_, object)| Some((object, read(object)?)))
+    }
+
+    /// Whether it is known which objects of this kind there are, or that there are none.
+    pub fn knows(&self, kind: &Kind) -> bool {
+        !self.unknown.contains(kind)
     }
 
     /// The names of the GatewayClasses that are ours.

@@ -58,12 +58,14 @@ pub enum Action {
     Change(Manifest, Vec<Difference>),
     /// Writes the status of an object.
     Status(Manifest),
-    /// Removes an object, if it is still the one that was seen.
+    /// Removes an object, if it is still as it was seen.
     Delete {
         /// Which.
         key: ObjectKey,
         /// The uid that was seen.
         uid: String,
+        /// The resourceVersion that was seen.
+        version: Option<String>,
         /// Whether what belongs to it goes first.
         foreground: bool,
     },
@@ -109,7 +111,8 @@ pub fn plan(install: &MeshInstall, observed: &Observed) -> Plan {
     let mut steps: Vec<Step> =
         finalizer(install).into_iter().map(|action| Step { unit: None, action }).collect();
     let reports = install.spec.drift == Drift::Report;
-    for (unit, manifest) in wanted.all() {
+    // What is of a kind that may not be read cannot be compared.
+    for (unit, manifest) in wanted.all().filter(|(_, manifest)| observed.knows(manifest.key.kind)) {
         match action(manifest, observed) {
             Some(Action::Change(manifest, fields)) if reports && was_applied(&manifest, observed) => {
                 drifted.extend(fields.iter().map(|field| format!("{}: {field}", manifest.key)));
@@ -206,10 +209,19 @@ fn of_install(
     if !observed.absent.contains(object::GATEWAY_CLASS) {
         all.push(gateway_class::gateway_class(mesh));
     }
-    let mut readable = secrets::readable(gateways, &observed.grants());
-    readable.retain(|namespace, _| observed.is_usable(namespace));
-    all.extend(secrets::roles(mesh, &readable));
+    if knows_references(observed) {
+        let mut readable = secrets::readable(gateways, &observed.grants());
+        readable.retain(|namespace, _| observed.is_usable(namespace));
+        all.extend(secrets::roles(mesh, &readable));
+    }
     all
+}
+
+/// Whether it is known what Gateways refer to. Where it is not, what may be read stays as it is.
+fn knows_references(observed: &Observed) -> bool {
+    [object::GATEWAY, object::GATEWAY_CLASS, object::REFERENCE_GRANT]
+        .iter()
+        .all(|kind| observed.knows(kind))
 }
 
 /// What makes an object as it is to be; nothing when it is.
@@ -262,7 +274,9 @@ fn prune(install: &MeshInstall, observed: &Observed, wanted: &Wanted) -> Vec<Ste
         let gateway = ObjectKey::new(object::GATEWAY, &key.namespace, &owner.name);
         let unit = (owner.kind == object::GATEWAY.kind).then_some(gateway);
         let prune = match &unit {
-            None => Some(owner.uid.as_str()) == install.metadata.uid.as_deref(),
+            None => {
+                Some(owner.uid.as_str()) == install.metadata.uid.as_deref() && knows_references(observed)
+            }
             Some(gateway) => {
                 is_of(gateway, &owner.uid, observed)
                     && (planned.contains(gateway) || is_of_others(gateway, observed))
@@ -294,5 +308,6 @@ fn is_of_others(gateway: &ObjectKey, observed: &Observed) -> bool {
 pub(crate) fn delete(key: &ObjectKey, found: &DynamicObject, foreground: bool) -> Option<Action> {
     let uid = found.metadata.uid.clone()?;
     let live = found.metadata.deletion_timestamp.is_none();
-    live.then(|| Action::Delete { key: key.clone(), uid, foreground })
+    let version = found.metadata.resource_version.clone();
+    live.then(|| Action::Delete { key: key.clone(), uid, version, foreground })
 }

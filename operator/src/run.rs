@@ -34,7 +34,7 @@ use crate::{
     object::{self, Kind, OURS, OWNED, ObjectKey},
     observed::{Observed, Place},
     plan::{Action, Step, plan, without_install},
-    status::{Transition, superseded},
+    status::{Transition, superseded, unreadable},
 };
 
 /// The least time between two plans.
@@ -187,17 +187,36 @@ impl Operator {
         match state {
             State::Synced => {
                 self.observed.absent.remove(kind);
-                self.pending.remove(kind);
+                self.permitted(kind);
             }
             State::Absent => {
                 self.observed.absent.insert(kind);
                 self.observed.objects.retain(|key, _| key.kind != kind);
-                self.pending.remove(kind);
+                self.permitted(kind);
             }
-            State::Forbidden(why) => tracing::warn!(kind = kind.kind, why, "kind cannot be read"),
+            State::Forbidden(why) => self.refused(kind, why),
         }
         self.ready.send_replace(self.pending.is_empty());
         true
+    }
+
+    fn permitted(&mut self, kind: &'static Kind) {
+        self.observed.forbidden.remove(kind);
+        self.observed.unknown.remove(kind);
+        self.pending.remove(kind);
+    }
+
+    /// A kind may not be read: the others go on (case F18). Without MeshInstalls nobody knows what is
+    /// wanted, not even that nothing is.
+    fn refused(&mut self, kind: &'static Kind, why: String) {
+        tracing::error!(kind = kind.kind, why, "kind may not be read");
+        if kind == object::MESH_INSTALL {
+            return;
+        }
+        if self.pending.remove(kind) {
+            self.observed.unknown.insert(kind);
+        }
+        self.observed.forbidden.insert(kind, why);
     }
 
     /// Makes a plan and does it; when to make the next one if nothing happens.
@@ -216,21 +235,28 @@ impl Operator {
         for (key, error) in &applied.failures {
             tracing::warn!(object = %key, error, "cannot be written");
         }
+        let mut news = false;
         for (key, object) in applied.written {
-            self.put(key, object);
+            news |= self.put(key, object);
         }
         if let Some(install) = install {
             self.tell(install, plan.transitions).await;
         }
-        self.next(applied.failures, plan.waits)
+        self.next(applied.failures, news, plan.waits)
     }
 
-    fn next(&mut self, failures: BTreeMap<ObjectKey, String>, waits: bool) -> Option<Instant> {
+    fn next(
+        &mut self,
+        failures: BTreeMap<ObjectKey, String>,
+        news: bool,
+        waits: bool,
+    ) -> Option<Instant> {
         let failed = !failures.is_empty();
-        let news = failures != self.observed.failures;
+        let news = news || failures != self.observed.failures;
         self.observed.failures = failures;
         if news {
-            // The status has yet to say so, or not to say so any longer.
+            // The status has yet to say so, or not to say so any longer; and what was written may ask for
+            // more, while the watches tell of nothing that is not known already.
             return Some(Instant::now() + PAUSE);
         }
         if failed {
@@ -266,12 +292,15 @@ impl Operator {
     }
 }
 
-/// Statuses of MeshInstalls that are not in force.
+/// Statuses of MeshInstalls that are not in force, and of those that cannot be read.
 fn others(installs: &[MeshInstall], observed: &Observed) -> Vec<Step> {
-    let Some((first, others)) = installs.split_first() else { return Vec::new() };
-    let name = first.metadata.name.as_deref().unwrap_or_default();
+    let (first, others) = installs.split_first().map_or((None, installs), |(one, all)| (Some(one), all));
+    let name = first.and_then(|first| first.metadata.name.as_deref()).unwrap_or_default();
     let statuses = others.iter().filter_map(|install| superseded(install, name, observed));
-    statuses.map(|manifest| Step { unit: None, action: Action::Status(manifest) }).collect()
+    let unread = observed.unreadable_installs();
+    let unread = unread.filter_map(|(object, why)| unreadable(object, &why, observed));
+    let all = statuses.chain(unread);
+    all.map(|manifest| Step { unit: None, action: Action::Status(manifest) }).collect()
 }
 
 async fn until(due: Option<Instant>) {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use isthmus_crds::{InventoryEntry, MeshInstall, MeshInstallStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::core::DynamicObject;
 use serde_json::json;
 
 use crate::{
@@ -69,6 +70,25 @@ pub fn superseded(install: &MeshInstall, other: &str, observed: &Observed) -> Op
     (install.status.as_ref() != Some(&new)).then(|| manifest(install, &new))
 }
 
+/// The status of a MeshInstall that cannot be read: that nothing is done for it, and why (case F11).
+pub fn unreadable(object: &DynamicObject, why: &str, observed: &Observed) -> Option<Manifest> {
+    let meta = &object.metadata;
+    let mut install = MeshInstall::new(meta.name.as_deref().unwrap_or_default(), <_>::default());
+    install.metadata = meta.clone();
+    install.status =
+        object.data.get("status").and_then(|status| serde_json::from_value(status.clone()).ok());
+    let message = format!(
+        "this operator, of version {}, cannot read it, and leaves everything as it is: {why}; remove what \
+         a later version has brought, or upgrade the operator",
+        observed.place.version
+    );
+    let ready = condition(Verdict::no("Ready", "Unreadable", message), &install, observed);
+    let mut new = install.status.clone().unwrap_or_default();
+    new.observed_generation = meta.generation;
+    new.conditions = vec![ready];
+    (install.status.as_ref() != Some(&new)).then(|| manifest(&install, &new))
+}
+
 fn manifest(install: &MeshInstall, status: &MeshInstallStatus) -> Manifest {
     let meta = json!({ "name": install.metadata.name, "uid": install.metadata.uid });
     Manifest::bare(object::MESH_INSTALL, &json!({ "metadata": meta, "status": status }))
@@ -115,6 +135,9 @@ fn verdicts(observed: &Observed, findings: &Findings) -> Vec<Verdict> {
 
 fn gateway_api(observed: &Observed) -> Verdict {
     const KIND: &str = "GatewayAPISupported";
+    if !observed.knows(object::DEFINITION) {
+        return Verdict::no(KIND, "Forbidden", "definitions may not be read");
+    }
     if let Some((reason, message)) = definitions::gateway_api_problem(observed) {
         return Verdict::no(KIND, reason, message);
     }
@@ -128,6 +151,17 @@ fn ready(observed: &Observed, findings: &Findings, gateway_api: &Verdict) -> Ver
     let mut failures = observed.failures.iter().filter(|(key, _)| of_gateway(key));
     if let Some((key, error)) = failures.next() {
         return Verdict::no(KIND, "ApplyFailed", format!("{key} cannot be written: {error}"));
+    }
+    if let Some(message) = definitions::outdated(observed) {
+        return Verdict::no(KIND, "DefinitionsOutdated", message);
+    }
+    if let Some((kind, why)) = observed.forbidden.iter().next() {
+        let message = format!(
+            "objects of kind {} may not be read, and none of them is kept: {why}; give the operator its \
+             rights back",
+            kind.kind
+        );
+        return Verdict::no(KIND, "Forbidden", message);
     }
     if let Some(failed) = &findings.choice.failed {
         let (was, is) = (&failed.revision.version, &findings.choice.target.version);
@@ -149,7 +183,7 @@ fn ready(observed: &Observed, findings: &Findings, gateway_api: &Verdict) -> Ver
     Verdict::yes(KIND, "InForce", format!("version {} runs", findings.choice.target.version))
 }
 
-fn is_of_gateway(found: &kube::core::DynamicObject) -> bool {
+fn is_of_gateway(found: &DynamicObject) -> bool {
     crate::observed::owner(found).is_some_and(|owner| owner.kind == object::GATEWAY.kind)
 }
 

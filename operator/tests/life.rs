@@ -158,6 +158,22 @@ fn f6_a_plan_that_is_cut_anywhere_ends_at_the_same_state() {
 }
 
 #[test]
+fn f18_what_a_kind_that_is_not_known_decides_stays() {
+    for kind in [object::GATEWAY, object::GATEWAY_CLASS, object::REFERENCE_GRANT, object::DEFINITION] {
+        let mut observed = running();
+        observed.objects.retain(|key, _| key.kind != kind);
+        observed.unknown.insert(kind);
+        observed.forbidden.insert(kind, "somebody took it away".to_owned());
+        settle(&mut observed);
+        let told = condition(&observed, "Ready");
+        assert!(told.starts_with(&format!("False Forbidden: objects of kind {}", kind.kind)), "{told}");
+        let before = running();
+        let gone = before.objects.keys().find(|key| key.kind != kind && observed.object(key).is_none());
+        assert_eq!(gone, None, "{}", kind.kind);
+    }
+}
+
+#[test]
 fn f14_drift_is_told_or_repaired() {
     let mut observed = running();
     let key = ObjectKey::new(object::DEPLOYMENT, "isthmus-system", "isthmus-control-plane");

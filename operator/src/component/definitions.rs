@@ -29,7 +29,8 @@ pub fn manifests(version: &str) -> Vec<Manifest> {
 pub fn wanted(observed: &Observed) -> impl Iterator<Item = &Manifest> {
     let version = &observed.place.version;
     observed.definitions.iter().filter(move |manifest| {
-        observed.object(&manifest.key).is_none_or(|found| is_ours_to_update(found, version))
+        let ours = |found| is_ours_to_update(found, version);
+        observed.knows(manifest.key.kind) && observed.object(&manifest.key).is_none_or(ours)
     })
 }
 
@@ -40,6 +41,23 @@ fn is_ours_to_update(found: &DynamicObject, version: &str) -> bool {
     let ours =
         found.metadata.labels.as_ref().and_then(|labels| labels.get(key)).is_some_and(|v| v == value);
     ours && annotation(found, VERSION).is_none_or(|there| !is_newer(there, version))
+}
+
+/// The first definition of ours that is older than this operator and that is not its to update: it lacks
+/// fields, and what is written of them is refused (case F11). A sentence says what to do.
+pub fn outdated(observed: &Observed) -> Option<String> {
+    let version = &observed.place.version;
+    let older = |manifest: &&Manifest| {
+        let found = observed.object(&manifest.key)?;
+        let there = annotation(found, VERSION).filter(|there| is_newer(version, there))?;
+        let foreign = !is_ours_to_update(found, version);
+        foreign.then(|| (manifest.key.clone(), there.to_owned()))
+    };
+    let (key, there) = observed.definitions.iter().find_map(|manifest| older(&manifest))?;
+    Some(format!(
+        "{key} is of version {there}, this operator of {version}: `helm upgrade isthmus-crds`, or apply the \
+         definitions of {version}"
+    ))
 }
 
 fn annotation<'a>(object: &'a DynamicObject, name: &str) -> Option<&'a str> {

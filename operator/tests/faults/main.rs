@@ -1,0 +1,15 @@
+//! The operator against a real API server when things go wrong: it is killed at a write, the way to the API
+//! server is bad, definitions are of another version, rights are missing, namespaces end.
+//!
+//! There are no nodes and no controllers: what they would do to Deployments, the bench does.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by a panic"
+)]
+
+mod bench;
+mod cases;
+mod crashes;
