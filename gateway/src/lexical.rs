@@ -44,7 +44,7 @@ pub(crate) fn path_value(value: &str) -> Check {
 }
 
 /// Letters, digits, `-/._~!$&'()*+,;=:@`, and escapes of two hexadecimal digits.
-fn path_characters(value: &str) -> Check {
+pub(crate) fn path_characters(value: &str) -> Check {
     let mut bytes = value.bytes();
     while let Some(byte) = bytes.next() {
         let digit = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_hexdigit());

@@ -1,11 +1,11 @@
 //! Defaults and rules that an API server would apply to objects of Gateway API and of the core group.
 //!
 //! For objects from a directory (case I4: no false positives). Written from the specification and
-//! compared with the CRDs of Gateway API v1.7; where the two channels differ, what either allows is
-//! allowed. Like an API server, rules that look at several fields are asked only when each field is
-//! well-formed. What an API server lets pass and a controller then refuses, is left to the units; and so
-//! is what needs the object's earlier version. Loopback addresses in an `EndpointSlice` pass: that is
-//! what a directory is for.
+//! compared, over a corpus, with API servers that have Gateway API v1.7; where the two channels differ,
+//! what either allows is allowed. Like an API server, rules that look at several fields are asked only when
+//! each field is well-formed. What an API server lets pass and a controller then refuses, is left to the
+//! units; and so is what needs the object's earlier version. Loopback addresses in an `EndpointSlice` pass:
+//! that is what a directory is for.
 
 mod core;
 mod endpoint_slice;
@@ -56,6 +56,9 @@ pub const KINDS: &[&str] = &[
     "Service",
 ];
 
+/// Those of them that an API server was built with.
+const NATIVE: &[&str] = &["EndpointSlice", "Namespace", "Secret", "Service"];
+
 fn object(kind: &str) -> Option<&'static Object> {
     Some(match kind {
         "EndpointSlice" => &endpoint_slice::ENDPOINT_SLICE,
@@ -77,10 +80,29 @@ pub fn default(kind: &str, manifest: &mut Value) {
     if let Some(fields) = manifest.as_object_mut() {
         fields.remove("status");
     }
-    object.default(manifest);
-    if kind == "Secret" {
-        core::fold_string_data(manifest);
+    object.default(manifest, NATIVE.contains(&kind));
+    match kind {
+        "Secret" => core::fold_string_data(manifest),
+        "Service" => core::default_service(manifest),
+        _ => {}
     }
+}
+
+/// Fills in what an API server would in the `metadata` of an object of any kind.
+pub fn default_metadata(manifest: &mut Value) {
+    if let Some(metadata) = manifest.get_mut("metadata") {
+        metadata::OBJECT_META.default(metadata, true);
+    }
+}
+
+/// Everything that is wrong with the `metadata` of an object of any kind, after [`default_metadata`].
+pub fn validate_metadata(manifest: &Value) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    if let Some(metadata) = manifest.get("metadata") {
+        metadata::OBJECT_META.validate(metadata, "metadata", &mut errors);
+    }
+    errors.sort();
+    errors
 }
 
 /// Everything that is wrong with an object of `kind`, after [`default`], in order of path; nothing for

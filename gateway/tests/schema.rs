@@ -483,7 +483,7 @@ spec:
         expect![[r#"
             spec.addresses[2].value must be an IP address
             spec.addresses[3].value must be a host name
-            spec.addresses[4].type must be a domain and a path, such as example.com/name
+            spec.addresses[4].type must be IPAddress, Hostname, NamedAddress, or a domain and a path, such as example.com/name
             spec.listeners[0].port must be a whole number from 1 to 65535"#]],
     );
 }

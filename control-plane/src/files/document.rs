@@ -213,6 +213,22 @@ fn is_name(text: &str, most: usize) -> bool {
     text.len() <= most && text.split('.').all(label)
 }
 
+/// What of `metadata` an API server says, or means nothing without one.
+const OF_A_SERVER: &[&str] = &[
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "finalizers",
+    "generateName",
+    "generation",
+    "managedFields",
+    "name",
+    "namespace",
+    "ownerReferences",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+];
+
 /// The object without what only an API server may say.
 fn normalised(written: &Value, id: &ObjectId) -> Value {
     let mut object = written.as_object().cloned().unwrap_or_default();
@@ -222,12 +238,10 @@ fn normalised(written: &Value, id: &ObjectId) -> Value {
     if !id.namespace.is_empty() {
         metadata.insert("namespace".to_owned(), json!(id.namespace));
     }
-    for field in ["labels", "annotations", "creationTimestamp"] {
-        if let Some(value) =
-            written.get("metadata").and_then(|m| m.get(field)).filter(|value| !value.is_null())
-        {
-            metadata.insert(field.to_owned(), value.clone());
-        }
+    let said = written.get("metadata").and_then(Value::as_object).into_iter().flatten();
+    let kept = said.filter(|(name, value)| !OF_A_SERVER.contains(&name.as_str()) && !value.is_null());
+    for (name, value) in kept {
+        metadata.entry(name).or_insert_with(|| value.clone());
     }
     if id.kind == "Namespace" {
         let labels = metadata.entry("labels").or_insert_with(|| json!({}));

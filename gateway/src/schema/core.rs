@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::{
     FieldError,
-    metadata::{API_VERSION, KIND, METADATA, STATUS},
+    metadata::{API_VERSION, KIND, LABELS, METADATA, STATUS},
     shape::{Field, Object, Shape, items, join, text, unique, wrong},
     text as texts,
 };
@@ -39,21 +39,21 @@ static SERVICE_SPEC: Object = Object {
             "ports",
             Shape::List(0, 4096, &Shape::Object(&SERVICE_PORT), &[port_names, port_numbers]),
         ),
-        Field::optional("clusterIP", Shape::Text(0, 64, texts::any)),
+        Field::optional("clusterIP", Shape::Text(0, 64, texts::cluster_ip)),
         Field::optional("externalName", Shape::Text(0, 253, texts::any)),
         Field::optional("allocateLoadBalancerNodePorts", Shape::Anything),
         Field::optional("clusterIPs", Shape::Anything),
         Field::optional("externalIPs", Shape::Anything),
         Field::optional("externalTrafficPolicy", Shape::Anything),
         Field::optional("healthCheckNodePort", Shape::Anything),
-        Field::optional("internalTrafficPolicy", Shape::Anything),
+        Field::optional("internalTrafficPolicy", Shape::OneOf(&["Cluster", "Local"])),
         Field::optional("ipFamilies", Shape::Anything),
         Field::optional("ipFamilyPolicy", Shape::Anything),
         Field::optional("loadBalancerClass", Shape::Anything),
         Field::optional("loadBalancerIP", Shape::Anything),
         Field::optional("loadBalancerSourceRanges", Shape::Anything),
         Field::optional("publishNotReadyAddresses", Shape::Anything),
-        Field::optional("selector", Shape::Anything),
+        Field::optional("selector", Shape::Map(4096, texts::label_key, &LABELS)),
         Field::optional("sessionAffinityConfig", Shape::Anything),
         Field::optional("trafficDistribution", Shape::Anything),
     ],
@@ -71,6 +71,34 @@ fn service(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
         _ if ports == 0 => wrong(errors, &join(path, "ports"), "is required"),
         _ => {}
     }
+    if text(value, "type") == Some("ExternalName")
+        && let Some(Err(why)) = text(value, "externalName").filter(|_| named).map(texts::subdomain)
+    {
+        wrong(errors, &join(path, "externalName"), why);
+    }
+    if matches!(text(value, "type"), Some("ClusterIP" | "ExternalName")) {
+        for (index, port) in items(value, "ports").iter().enumerate() {
+            if port.get("nodePort").is_some_and(|port| *port != 0) {
+                let path = format!("{path}.ports[{index}].nodePort");
+                wrong(errors, &path, "may be set for types NodePort and LoadBalancer only");
+            }
+        }
+    }
+}
+
+/// What depends on other fields: where nothing is said, a port leads to the same one of its endpoints.
+pub(super) fn default_service(manifest: &mut Value) {
+    let Some(spec) = manifest.get_mut("spec").and_then(Value::as_object_mut) else { return };
+    if spec.get("type").is_some_and(|kind| kind != "ExternalName") {
+        spec.entry("internalTrafficPolicy").or_insert_with(|| "Cluster".into());
+    }
+    for port in spec.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
+        let (number, Some(port)) = (port.get("port").cloned(), port.as_object_mut()) else { continue };
+        let none = port.get("targetPort").is_none_or(|target| *target == 0 || *target == "");
+        if let Some(number) = number.filter(|_| none) {
+            port.insert("targetPort".to_owned(), number);
+        }
+    }
 }
 
 static SERVICE_PORT: Object = Object {
@@ -79,7 +107,7 @@ static SERVICE_PORT: Object = Object {
         Field::required("port", Shape::Number(1, 65535)),
         Field::defaulted("protocol", Shape::OneOf(&["TCP", "UDP", "SCTP"]), r#""TCP""#),
         Field::optional("appProtocol", Shape::Text(1, 317, texts::label_key)),
-        Field::optional("targetPort", Shape::Anything),
+        Field::optional("targetPort", Shape::PortOrName),
         Field::optional("nodePort", Shape::Number(0, 65535)),
     ],
     rules: &[],
@@ -110,7 +138,7 @@ pub(super) static SECRET: Object = Object {
         API_VERSION,
         KIND,
         METADATA,
-        Field::defaulted("type", Shape::Text(1, 253, texts::any), r#""Opaque""#),
+        Field::defaulted("type", Shape::Text(1, 1_000_000, texts::any), r#""Opaque""#),
         Field::optional("data", Shape::Map(4096, texts::any, &BASE64)),
         Field::optional("stringData", Shape::Map(4096, texts::any, &STRING)),
         Field::optional("immutable", Shape::Flag),

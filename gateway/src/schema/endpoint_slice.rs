@@ -27,7 +27,7 @@ pub(super) static ENDPOINT_SLICE: Object = Object {
 static ENDPOINT: Object = Object {
     fields: &[
         Field::required("addresses", Shape::List(1, 100, &ADDRESS, &[])),
-        Field::optional(
+        Field::defaulted(
             "conditions",
             Shape::Object(&Object {
                 fields: &[
@@ -37,24 +37,41 @@ static ENDPOINT: Object = Object {
                 ],
                 rules: &[],
             }),
+            "{}",
         ),
-        Field::optional("zone", Shape::Text(0, 63, texts::label_value)),
+        Field::optional("zone", Shape::Text(0, 1_000_000, texts::any)),
         Field::optional("hostname", Shape::Text(0, 63, texts::label)),
-        Field::optional("nodeName", Shape::Text(0, 253, texts::any)),
+        Field::optional("nodeName", Shape::Text(1, 253, texts::subdomain)),
         Field::optional("deprecatedTopology", Shape::Anything),
         Field::optional("hints", Shape::Anything),
-        Field::optional("targetRef", Shape::Anything),
+        Field::optional("targetRef", Shape::Object(&TARGET)),
     ],
     rules: &[],
 };
+
+static TARGET: Object = Object {
+    fields: &[
+        Field::optional("apiVersion", ANY),
+        Field::optional("kind", ANY),
+        Field::optional("namespace", ANY),
+        Field::optional("name", ANY),
+        Field::optional("uid", ANY),
+        Field::optional("resourceVersion", ANY),
+        Field::optional("fieldPath", ANY),
+    ],
+    rules: &[],
+};
+
+const ANY: Shape = Shape::Text(0, 1_000_000, texts::any);
 
 static ADDRESS: Shape = Shape::Text(1, 253, texts::any);
 
 static PORT: Object = Object {
     fields: &[
         Field::defaulted("name", Shape::Text(0, 63, port_name), r#""""#),
-        Field::defaulted("protocol", Shape::OneOf(&["TCP", "UDP", "SCTP"]), r#""TCP""#),
-        Field::optional("port", Shape::Number(1, 65535)),
+        Field::pointer("protocol", Shape::OneOf(&["TCP", "UDP", "SCTP"]), r#""TCP""#),
+        // What is no port is told when it is read, in both places.
+        Field::optional("port", Shape::Number(-2_147_483_648, 2_147_483_647)),
         Field::optional("appProtocol", Shape::Text(1, 317, texts::label_key)),
     ],
     rules: &[],
@@ -89,6 +106,9 @@ fn refusal(kind: &str, text: &str) -> Option<&'static str> {
             Some("must not be a link-local address")
         }
         ("IPv6", Ok(IpAddr::V6(ip))) if ip.is_multicast() => Some("must not be a multicast address"),
+        ("IPv6", Ok(IpAddr::V6(ip))) if ip.to_ipv4_mapped().is_some() => {
+            Some("must not be an IPv4 address in IPv6 form")
+        }
         ("IPv4", Ok(IpAddr::V4(_))) | ("IPv6", Ok(IpAddr::V6(_))) => None,
         ("IPv4", _) => Some("must be an IPv4 address, as addressType says"),
         ("IPv6", _) => Some("must be an IPv6 address, as addressType says"),

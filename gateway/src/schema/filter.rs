@@ -129,7 +129,7 @@ pub(super) fn named_once(value: &Value, path: &str, errors: &mut Vec<FieldError>
     unique(value, path, errors, name, "has the name of an earlier entry");
 }
 
-fn once(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
+pub(super) fn once(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
     unique(value, path, errors, |v| Some(v.clone()), "is there already");
 }
 
@@ -195,7 +195,7 @@ static CORS: Object = Object {
     rules: &[],
 };
 
-static ORIGIN: Shape = Shape::Text(1, 253, texts::any);
+static ORIGIN: Shape = Shape::Text(1, 253, texts::origin);
 static HEADER_NAME: Shape = Shape::Text(1, 256, texts::header_name);
 static METHOD: Shape =
     Shape::OneOf(&["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "*"]);
@@ -211,12 +211,55 @@ static EXTERNAL_AUTH: Object = Object {
     fields: &[
         Field::required("protocol", Shape::OneOf(&["HTTP", "GRPC"])),
         Field::required("backendRef", Shape::Object(&reference::BACKEND)),
-        Field::optional("http", Shape::Anything),
-        Field::optional("grpc", Shape::Anything),
-        Field::optional("forwardBody", Shape::Anything),
+        Field::optional(
+            "http",
+            Shape::Object(&Object {
+                fields: &[
+                    Field::optional("path", Shape::Text(0, 1024, auth_path)),
+                    Field::optional("allowedHeaders", AUTH_HEADERS),
+                    Field::optional("allowedResponseHeaders", AUTH_HEADERS),
+                ],
+                rules: &[],
+            }),
+        ),
+        Field::optional(
+            "grpc",
+            Shape::Object(&Object {
+                fields: &[Field::optional("allowedHeaders", AUTH_HEADERS)],
+                rules: &[],
+            }),
+        ),
+        Field::optional(
+            "forwardBody",
+            Shape::Object(&Object {
+                fields: &[Field::optional("maxSize", Shape::Number(0, 2_147_483_647))],
+                rules: &[],
+            }),
+        ),
     ],
-    rules: &[],
+    rules: &[auth],
 };
+
+const AUTH_HEADERS: Shape = Shape::List(0, 64, &NAME, &[once]);
+
+fn auth_path(path: &str) -> Check {
+    if path.is_empty() { Err("must not be empty") } else { lexical::path_characters(path) }
+}
+
+/// The field of the protocol is set, and no other.
+fn auth(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    for (protocol, field) in [("HTTP", "http"), ("GRPC", "grpc")] {
+        match (text(value, "protocol") == Some(protocol), value.get(field).is_some()) {
+            (true, false) => {
+                wrong(errors, &join(path, field), &format!("is required for protocol {protocol}"));
+            }
+            (false, true) => {
+                wrong(errors, &join(path, field), &format!("may be set for protocol {protocol} only"));
+            }
+            _ => {}
+        }
+    }
+}
 
 /// Whether any filter of `owner`, a rule or a backend, replaces the matched prefix.
 pub(super) fn replace_prefix(owner: &Value) -> bool {

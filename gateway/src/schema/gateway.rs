@@ -202,7 +202,7 @@ static ADDRESS: Object = Object {
     fields: &[
         Field::defaulted("type", Shape::Text(1, 253, texts::address_type), r#""IPAddress""#),
         Field::optional("value", Shape::Text(0, 253, texts::any)),
-        Field::optional("routability", Shape::Text(0, 253, texts::any)),
+        Field::optional("routability", Shape::Text(0, 253, texts::routability)),
     ],
     rules: &[address],
 };

@@ -172,8 +172,8 @@ fn timeouts(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
 
 static RETRY: Object = Object {
     fields: &[
-        Field::optional("codes", Shape::List(0, 4096, &Shape::Number(400, 599), &[])),
-        Field::defaulted("attempts", Shape::Number(0, 2_147_483_647), "1"),
+        Field::optional("codes", Shape::List(0, 4096, &Shape::Number(400, 599), &[filter::once])),
+        Field::defaulted("attempts", Shape::Number(0, i64::MAX), "1"),
         Field::optional("backoff", Shape::Text(1, 24, texts::duration)),
     ],
     rules: &[],
@@ -183,11 +183,40 @@ static SESSION_PERSISTENCE: Object = Object {
     fields: &[
         Field::defaulted("type", Shape::OneOf(&["Cookie", "Header"]), r#""Cookie""#),
         Field::optional("absoluteTimeout", Shape::Text(1, 24, texts::duration)),
-        Field::optional("idleTimeout", Shape::Text(1, 24, texts::duration)),
-        Field::optional("sessionName", Shape::Text(0, 128, texts::any)),
-        Field::optional("cookie", Shape::Anything),
-        Field::optional("cookieConfig", Shape::Anything),
-        Field::optional("header", Shape::Anything),
+        Field::optional("cookie", Shape::Object(&COOKIE)),
+        Field::optional(
+            "header",
+            Shape::Object(&Object {
+                fields: &[Field::required("name", Shape::Text(1, 256, texts::header_name))],
+                rules: &[],
+            }),
+        ),
+    ],
+    rules: &[session],
+};
+
+static COOKIE: Object = Object {
+    fields: &[
+        Field::defaulted("lifetimeType", Shape::OneOf(&["Permanent", "Session"]), r#""Session""#),
+        Field::optional("name", Shape::Text(1, 256, texts::header_name)),
+        Field::defaulted("path", Shape::Text(0, 1024, texts::any), r#""/""#),
     ],
     rules: &[],
 };
+
+/// The field of the type is set, and no other; and what is permanent has an end.
+fn session(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    for (kind, field) in [("Cookie", "cookie"), ("Header", "header")] {
+        match (text(value, "type") == Some(kind), value.get(field).is_some()) {
+            (true, false) => wrong(errors, &join(path, field), &format!("is required for type {kind}")),
+            (false, true) => {
+                wrong(errors, &join(path, field), &format!("may be set for type {kind} only"));
+            }
+            _ => {}
+        }
+    }
+    let life = value.get("cookie").and_then(|cookie| text(cookie, "lifetimeType"));
+    if life == Some("Permanent") && value.get("absoluteTimeout").is_none() {
+        wrong(errors, &join(path, "absoluteTimeout"), "is required for a permanent cookie");
+    }
+}

@@ -11,12 +11,12 @@ use super::{
 pub(super) const API_VERSION: Field = Field::required("apiVersion", Shape::Text(1, 253, texts::any));
 pub(super) const KIND: Field = Field::required("kind", Shape::Text(1, 63, texts::any));
 pub(super) const STATUS: Field = Field::optional("status", Shape::Anything);
-pub(super) const METADATA: Field = Field::required("metadata", Shape::Object(&OBJECT_META));
+pub(super) const METADATA: Field = Field::required("metadata", Shape::Native(&OBJECT_META));
 
-static LABELS: Shape = Shape::Text(0, 63, texts::label_value);
+pub(super) static LABELS: Shape = Shape::Text(0, 63, texts::label_value);
 static ANNOTATIONS: Shape = Shape::Text(0, 262_144, texts::any);
 
-static OBJECT_META: Object = Object {
+pub(super) static OBJECT_META: Object = Object {
     fields: &[
         Field::required("name", Shape::Text(1, 253, texts::subdomain)),
         Field::optional("namespace", Shape::Text(1, 63, texts::label)),

@@ -62,6 +62,9 @@ pub(super) fn port_of_service(value: &Value, path: &str, errors: &mut Vec<FieldE
     if group.is_empty() && kind == "Service" && value.get("port").is_none() {
         wrong(errors, &format!("{path}.port"), "is required for a reference to a Service");
     }
+    if group == "gateway.networking.x-k8s.io" && kind == "XBackend" && value.get("port").is_some() {
+        wrong(errors, &format!("{path}.port"), "must not be set for a reference to an XBackend");
+    }
 }
 
 /// `ParentReference`.

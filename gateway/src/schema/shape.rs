@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::FieldError;
+use super::{FieldError, text as texts};
 use crate::lexical::Check;
 
 /// An object with named fields.
@@ -19,6 +19,8 @@ pub(super) struct Field {
     required: bool,
     /// JSON.
     default: Option<&'static str>,
+    /// Whether an empty text gets the default too, in a type that the API server was built with.
+    even_empty: bool,
 }
 
 /// What a value may be.
@@ -35,10 +37,15 @@ pub(super) enum Shape {
     Flag,
     /// An object.
     Object(&'static Object),
+    /// An object of a type that the API server was built with, for all that is in it: there null means what
+    /// is empty.
+    Native(&'static Object),
     /// A list of so many, with rules about the whole.
     List(usize, usize, &'static Shape, &'static [Rule]),
     /// Any keys that pass the check, at most so many, and what they hold.
     Map(usize, fn(&str) -> Check, &'static Shape),
+    /// A number of a port, or a name.
+    PortOrName,
     /// Not looked into.
     Anything,
 }
@@ -48,31 +55,38 @@ pub(super) type Rule = fn(&Value, &str, &mut Vec<FieldError>);
 
 impl Field {
     pub(super) const fn optional(name: &'static str, shape: Shape) -> Self {
-        Self { name, shape, required: false, default: None }
+        Self { name, shape, required: false, default: None, even_empty: false }
     }
 
     pub(super) const fn required(name: &'static str, shape: Shape) -> Self {
-        Self { name, shape, required: true, default: None }
+        Self { name, shape, required: true, default: None, even_empty: false }
     }
 
     pub(super) const fn defaulted(name: &'static str, shape: Shape, default: &'static str) -> Self {
-        Self { name, shape, required: false, default: Some(default) }
+        Self { name, shape, required: false, default: Some(default), even_empty: true }
+    }
+
+    /// One that is empty when it is said to be.
+    pub(super) const fn pointer(name: &'static str, shape: Shape, default: &'static str) -> Self {
+        Self { name, shape, required: false, default: Some(default), even_empty: false }
     }
 }
 
 impl Object {
-    /// Drops nulls and fills in defaults, parents first.
-    pub(super) fn default(&self, value: &mut Value) {
+    /// Drops nulls and fills in defaults, parents first; `native` as in [`Shape::Native`].
+    pub(super) fn default(&self, value: &mut Value, native: bool) {
         let Some(map) = value.as_object_mut() else { return };
         map.retain(|_, v| !v.is_null());
         for field in self.fields {
+            let absent =
+                map.get(field.name).is_none_or(|value| native && field.even_empty && *value == "");
             if let Some(default) = field.default
-                && !map.contains_key(field.name)
+                && absent
             {
                 map.insert(field.name.to_owned(), serde_json::from_str(default).unwrap_or_default());
             }
             if let Some(value) = map.get_mut(field.name) {
-                field.shape.default(value);
+                field.shape.default(value, native);
             }
         }
     }
@@ -107,20 +121,37 @@ impl Object {
 }
 
 impl Shape {
-    fn default(&self, value: &mut Value) {
+    fn default(&self, value: &mut Value, native: bool) {
         match (self, value) {
-            (Self::Object(object), value) => object.default(value),
+            (Self::Object(object), value) => object.default(value, native),
+            (Self::Native(object), value) => object.default(value, true),
             (Self::List(_, _, item, _), Value::Array(items)) => {
                 for value in items {
-                    item.default(value);
+                    if native && value.is_null() {
+                        *value = item.empty();
+                    }
+                    item.default(value, native);
                 }
             }
             (Self::Map(_, _, item), Value::Object(map)) => {
+                map.retain(|_, value| native || !value.is_null());
                 for (_, value) in map {
-                    item.default(value);
+                    if value.is_null() {
+                        *value = item.empty();
+                    }
+                    item.default(value, native);
                 }
             }
             _ => {}
+        }
+    }
+
+    /// What null stands for.
+    fn empty(&self) -> Value {
+        match self {
+            Self::Text(..) => "".into(),
+            Self::Object(_) => Map::new().into(),
+            _ => Value::Null,
         }
     }
 
@@ -138,7 +169,8 @@ impl Shape {
                 .then(|| format!("must be one of {numbers:?}")),
             Self::Flag => (!value.is_boolean()).then(|| "must be true or false".to_owned()),
             Self::Anything => None,
-            Self::Object(object) => return object.validate(value, path, errors),
+            Self::PortOrName => port_or_name(value),
+            Self::Object(object) | Self::Native(object) => return object.validate(value, path, errors),
             Self::List(min, max, item, rules) => {
                 return list(value, (*min, *max), item, rules, path, errors);
             }
@@ -147,6 +179,14 @@ impl Shape {
         .into_iter()
         .for_each(|message| wrong(errors, path, &message));
     }
+}
+
+fn port_or_name(value: &Value) -> Option<String> {
+    let fits = match value {
+        Value::String(name) => texts::service_name(name).is_ok(),
+        number => number.as_i64().is_some_and(|number| (1..=65535).contains(&number)),
+    };
+    (!fits).then(|| "must be a whole number from 1 to 65535, or the name of a port".to_owned())
 }
 
 fn length(text: &str, min: usize, max: usize) -> Option<String> {

@@ -1,6 +1,6 @@
 //! Rules about single texts that only manifests have.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use crate::lexical::{Check, token};
 
@@ -42,6 +42,56 @@ pub(super) fn subdomain(text: &str) -> Check {
     Err("must be lower-case letters, digits, '-' and '.', with a letter or digit at both ends")
 }
 
+/// The name of a port as IANA registers them.
+pub(super) fn service_name(text: &str) -> Check {
+    let letter = text.bytes().any(|b| b.is_ascii_lowercase());
+    if text.len() <= 15 && letter && label(text).is_ok() && !text.contains("--") {
+        return Ok(());
+    }
+    Err("must be lower-case letters, digits and single '-', with a letter, 15 at most")
+}
+
+/// An IP address, or what says that there is none.
+pub(super) fn cluster_ip(text: &str) -> Check {
+    if matches!(text, "" | "None") || text.parse::<IpAddr>().is_ok() {
+        return Ok(());
+    }
+    Err("must be an IP address, or None")
+}
+
+/// Gateway API `CORSOrigin`.
+pub(super) fn origin(text: &str) -> Check {
+    let host = |host: &str| {
+        let labels = host.strip_prefix("*.").unwrap_or(host);
+        let label = |label: &str| {
+            !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        };
+        host == "*" || labels.split('.').all(label)
+    };
+    let port = |port: &str| (1..=5).contains(&port.len()) && port.bytes().all(|b| b.is_ascii_digit());
+    let authority = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let fits = authority.is_some_and(|authority| match authority.split_once(':') {
+        Some((name, number)) => host(name) && port(number),
+        None => host(authority),
+    });
+    if text == "*" || fits {
+        return Ok(());
+    }
+    Err("must be '*', or a scheme and a host such as https://a.example.com, with '*' as its first label")
+}
+
+/// Gateway API `Routability`.
+pub(super) fn routability(text: &str) -> Check {
+    let (domain, path) = text.split_once('/').unwrap_or((text, ""));
+    let reserved = domain == "k8s.io" || domain.ends_with(".k8s.io");
+    if matches!(text, "" | "Cluster") || (subdomain(domain).is_ok() && !path.is_empty() && !reserved) {
+        return Ok(());
+    }
+    Err(
+        "must be Cluster, or a domain and a path, such as example.com/name, of another domain than k8s.io",
+    )
+}
+
 /// Gateway API `Group`.
 pub(super) fn group(text: &str) -> Check {
     if text.is_empty() { Ok(()) } else { subdomain(text) }
@@ -63,12 +113,8 @@ pub(super) fn hostname(text: &str) -> Check {
 
 /// `domain/path`, as for names of controllers.
 pub(super) fn domain_path(text: &str) -> Check {
-    let path = |p: &str| {
-        !p.is_empty()
-            && p.bytes().all(|b| b.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&b))
-    };
     match text.split_once('/') {
-        Some((domain, rest)) if subdomain(domain).is_ok() && path(rest) => Ok(()),
+        Some((domain, rest)) if subdomain(domain).is_ok() && is_path(rest) => Ok(()),
         _ => Err("must be a domain and a path, such as example.com/name"),
     }
 }
@@ -83,9 +129,26 @@ pub(super) fn protocol(text: &str) -> Check {
     Err("must be a protocol such as HTTP, or example.com/name")
 }
 
-/// Gateway API `AddressType`.
+/// Gateway API `AddressType`, by a pattern that asks for less than it seems to: what it allows and nobody
+/// understands is refused in the Gateway's status.
 pub(super) fn address_type(text: &str) -> Check {
-    if matches!(text, "IPAddress" | "Hostname" | "NamedAddress") { Ok(()) } else { domain_path(text) }
+    let domain = |at: usize| {
+        let (before, path) = text.split_at(at);
+        before.ends_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+            && is_path(path.get(1..).unwrap_or_default())
+    };
+    let known =
+        text.starts_with("Hostname") || text.contains("IPAddress") || text.contains("NamedAddress");
+    if known || text.match_indices('/').any(|(at, _)| domain(at)) {
+        return Ok(());
+    }
+    Err("must be IPAddress, Hostname, NamedAddress, or a domain and a path, such as example.com/name")
+}
+
+/// What may follow a domain and its slash.
+fn is_path(text: &str) -> bool {
+    !text.is_empty()
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&b))
 }
 
 /// The name of a header field.
