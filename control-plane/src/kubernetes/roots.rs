@@ -13,6 +13,7 @@ use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::O
 use kube::{
     Api,
     api::{ObjectMeta, Patch, PatchParams},
+    core::Status,
 };
 use tokio::{
     sync::watch,
@@ -81,7 +82,21 @@ async fn ensure(
         data: Some([(KEY.to_owned(), pem.to_owned())].into()),
         ..ConfigMap::default()
     };
-    maps.patch(ROOT, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&map)).await.map(drop)
+    match maps.patch(ROOT, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&map)).await {
+        Err(kube::Error::Api(status)) if is_ending(&status) => {
+            tracing::debug!(namespace, "no root for a namespace that is ending");
+            Ok(())
+        }
+        written => written.map(drop),
+    }
+}
+
+/// Whether nothing can be made in a namespace because it is going, or gone: its Gateways go with it, and to
+/// try again would help nobody (case F16).
+fn is_ending(status: &Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    let going = causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating");
+    going || status.code == 404
 }
 
 fn pem(der: &[u8]) -> String {
