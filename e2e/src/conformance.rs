@@ -77,14 +77,37 @@ fn build(directory: &Path) -> Result<()> {
         })
         .collect();
     image::write(&images, &directory.join("images.tar"))?;
-    let crds = cache::dependency(module, GO, API)?.join("config/crd");
-    let kubectl = built::programs()?.join("bin/kubectl");
     for channel in ["standard", "experimental"] {
-        let text =
-            output(Command::new(&kubectl).arg("kustomize").arg(crds.join(channel_path(channel))))?;
-        std::fs::write(directory.join(format!("{channel}.yaml")), text)?;
+        std::fs::write(directory.join(format!("{channel}.yaml")), crds(channel)?)?;
     }
     Ok(())
+}
+
+/// The text of the CRDs of Gateway API, of a channel: `standard` or `experimental`. Nothing is built for it.
+///
+/// # Errors
+/// When they cannot be had.
+pub fn crds(channel: &str) -> Result<String> {
+    let crds = cache::dependency(&modules(), GO, API)?.join("config/crd");
+    let kubectl = built::programs()?.join("bin/kubectl");
+    output(Command::new(kubectl).arg("kustomize").arg(crds.join(channel_path(channel))))
+}
+
+/// The files of the suite's manifests, in order.
+///
+/// # Errors
+/// When the release cannot be had.
+pub fn manifests() -> Result<Vec<PathBuf>> {
+    let suite = cache::dependency(&modules(), GO, SUITE)?;
+    let mut files = Vec::new();
+    for directory in ["base", "mesh", "tests"] {
+        for entry in std::fs::read_dir(suite.join(directory))? {
+            files.push(entry?.path());
+        }
+    }
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "yaml"));
+    files.sort();
+    Ok(files)
 }
 
 /// Where a channel's kustomization is, below the directory of all CRDs, which itself is the standard one.
