@@ -28,7 +28,7 @@ impl Seen {
     }
 }
 
-/// A backend on a loopback address. What it saw is told once, in order.
+/// A backend on an address of this machine. What it saw is told once, in order.
 pub struct Backend {
     pub address: SocketAddr,
     seen: Mutex<mpsc::Receiver<Seen>>,
@@ -40,7 +40,7 @@ impl Backend {
     /// first of its path on. `/hold` is answered when it
     /// may be.
     pub fn start(name: &'static str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = TcpListener::bind((super::instance::backends(), 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, seen) = mpsc::channel();
         let gate = Arc::new(Mutex::new(()));

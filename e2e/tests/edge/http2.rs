@@ -22,7 +22,7 @@ fn runtime() -> Runtime {
 
 /// A backend that speaks HTTP/2 in clear text, says what it was asked, and ends its answers as gRPC does.
 fn backend(runtime: &Runtime) -> SocketAddr {
-    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let listener = runtime.block_on(TcpListener::bind((super::instance::backends(), 0))).unwrap();
     let address = listener.local_addr().unwrap();
     runtime.spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {

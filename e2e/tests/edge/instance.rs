@@ -4,7 +4,7 @@ use std::{
     fmt::Write as _,
     fs,
     io::{BufRead as _, BufReader},
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
@@ -15,6 +15,11 @@ use serde_json::Value;
 
 /// Nothing here takes longer than this on a machine that is busy with other tests.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Where backends listen.
+pub fn backends() -> IpAddr {
+    IpAddr::V4(Ipv4Addr::LOCALHOST)
+}
 
 /// A running instance; it is ended with the test, and its proxies with it.
 pub struct Instance {

@@ -1,0 +1,199 @@
+//! An API server with a control plane, and proxies as the operator would run them.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+};
+
+use isthmus_e2e::{api_server::ApiServer, conformance, programs};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{
+    instance::{eventually, free},
+    objects::Object,
+};
+
+const SYSTEM: &str = "isthmus-system";
+/// Who a control plane is, in a mesh whose MeshInstall says nothing.
+const CONTROL_PLANE: &str = "spiffe://local.isthmus.local/ns/isthmus-system/sa/isthmus-control-plane";
+
+/// A mesh without Gateways.
+pub struct Mesh {
+    server: ApiServer,
+    directory: TempDir,
+    address: SocketAddr,
+    control_plane: Child,
+}
+
+impl Drop for Mesh {
+    fn drop(&mut self) {
+        end(&mut self.control_plane);
+    }
+}
+
+/// Running proxies; they end with this value.
+pub struct Proxies(Vec<Child>);
+
+impl Drop for Proxies {
+    fn drop(&mut self) {
+        self.0.iter_mut().for_each(end);
+    }
+}
+
+fn end(process: &mut Child) {
+    let _ = process.kill();
+    let _ = process.wait();
+}
+
+impl Mesh {
+    pub fn start() -> Self {
+        let server = ApiServer::start().unwrap();
+        server.apply(&conformance::crds("experimental").unwrap()).unwrap();
+        for own in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../crds/manifests")).unwrap() {
+            server.apply(&fs::read_to_string(own.unwrap().path()).unwrap()).unwrap();
+        }
+        server.kubectl(&["wait", "--for=condition=Established", "crd", "--all"]).unwrap();
+        let objects = [
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}}),
+            json!({"apiVersion": "isthmus.dev/v1alpha1", "kind": "MeshInstall",
+                "metadata": {"name": "mesh"}, "spec": {}}),
+            json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass",
+                "metadata": {"name": "isthmus"}, "spec": {"controllerName": "isthmus.dev/gateway"}}),
+        ];
+        server.apply(&list(objects.iter())).unwrap();
+        let (directory, address) = (tempfile::tempdir().unwrap(), free());
+        let control_plane = Command::new(programs().join("isthmus"))
+            .args(["control-plane", "--mesh-install", "mesh", "--listen", &address.to_string()])
+            .args(["--ready-address", &free().to_string()])
+            .env("KUBECONFIG", server.kubeconfig())
+            .envs([("POD_NAME", "control-plane-1"), ("POD_NAMESPACE", SYSTEM)])
+            .env("POD_IP", address.ip().to_string())
+            .stdin(Stdio::null())
+            .stderr(fs::File::create(directory.path().join("log")).unwrap())
+            .spawn()
+            .unwrap();
+        let mesh = Self { server, directory, address, control_plane };
+        let root = eventually("the roots", || {
+            let arguments = ["get", "configmap", "isthmus-root", "-n", SYSTEM, "-o", "json"];
+            serde_json::from_str::<Value>(&mesh.server.kubectl(&arguments).ok()?).ok()
+        });
+        fs::write(mesh.directory.path().join("roots"), root["data"]["root.pem"].as_str().unwrap())
+            .unwrap();
+        mesh
+    }
+
+    /// Namespaces are implied in a directory.
+    pub fn make_namespaces(&self, objects: &[Object]) {
+        let names: BTreeSet<&str> = objects.iter().map(Object::namespace).collect();
+        let namespaces: Vec<_> = names
+            .into_iter()
+            .map(|name| json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}))
+            .collect();
+        self.server.apply(&list(namespaces.iter())).unwrap();
+    }
+
+    pub fn apply<'a>(&self, objects: impl Iterator<Item = &'a Object>) {
+        self.server.apply(&list(objects.map(|object| &object.0))).unwrap();
+    }
+
+    pub fn delete<'a>(&self, objects: impl Iterator<Item = &'a Object>) {
+        for object in objects.filter(|object| object.kind() != "Namespace") {
+            let (kind, namespace, name) = object.identity();
+            let _ = self.server.kubectl(&["delete", kind, name, "-n", namespace, "--ignore-not-found"]);
+        }
+    }
+
+    pub fn get(&self, kind: &str, namespace: &str, name: &str) -> Value {
+        let text = self.server.kubectl(&["get", kind, name, "-n", namespace, "-o", "json"]).unwrap();
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// Starts a proxy for each Gateway, and gives its Service the addresses that it asks for, as operators
+    /// and load balancers do.
+    pub fn serve(&self, gateways: &[&Object]) -> Proxies {
+        let objects: Vec<_> = gateways.iter().flat_map(|gateway| of_gateway(gateway)).collect();
+        self.server.apply(&list(objects.iter())).unwrap();
+        Proxies(gateways.iter().map(|gateway| self.proxy(gateway)).collect())
+    }
+
+    fn proxy(&self, gateway: &Object) -> Child {
+        let (namespace, name) = (gateway.namespace(), format!("{}-isthmus", gateway.name()));
+        let wanted = gateway.0["spec"]["addresses"].as_array().into_iter().flatten();
+        let ingress: Vec<_> = wanted.map(|address| json!({"ip": address["value"]})).collect();
+        let status = json!({"status": {"loadBalancer": {"ingress": ingress}}}).to_string();
+        let patch = ["patch", "service", &name, "-n", namespace, "--subresource=status"];
+        self.server.kubectl(&[&patch[..], &["--type=merge", "-p", &status]].concat()).unwrap();
+        let pod = self.get("pod", namespace, &name);
+        let bound = format!("--bound-object-uid={}", pod["metadata"]["uid"].as_str().unwrap());
+        let token = ["create", "token", &name, "-n", namespace, "--audience=isthmus.dev/ca"];
+        let bound = ["--bound-object-kind=Pod", "--bound-object-name", &name, &bound];
+        let token = self.server.kubectl(&[&token[..], &bound[..]].concat()).unwrap();
+        let file = self.directory.path().join(format!("token-{namespace}-{name}"));
+        fs::write(&file, token.trim()).unwrap();
+        Command::new(programs().join("isthmus-proxy"))
+            .args(["--control-plane", &self.address.to_string(), "--control-plane-id", CONTROL_PLANE])
+            .arg("--roots")
+            .arg(self.directory.path().join("roots"))
+            .arg("--token-file")
+            .arg(file)
+            .args(["--threads", "2"])
+            .stdin(Stdio::null())
+            .stderr(fs::File::create(self.directory.path().join("proxy-log")).unwrap())
+            .spawn()
+            .unwrap()
+    }
+
+    pub fn programmed(&self, gateway: &Object) -> bool {
+        let status = self.get("gateway", gateway.namespace(), gateway.name())["status"].take();
+        condition(&status, "Programmed").is_some_and(|condition| condition["status"] == "True")
+    }
+
+    /// Whether all that can be in force is.
+    pub fn settled(&self, objects: &[Object]) -> bool {
+        objects.iter().all(|object| {
+            let status = || self.get(object.kind(), object.namespace(), object.name())["status"].take();
+            match object.kind() {
+                "Gateway" => is_settled(&status(), "Programmed"),
+                "HTTPRoute" => {
+                    let parents = status()["parents"].as_array().cloned().unwrap_or_default();
+                    let settled = |parent: &Value| is_settled(parent, "isthmus.dev/Programmed");
+                    !parents.is_empty() && parents.iter().all(settled)
+                }
+                _ => true,
+            }
+        })
+    }
+}
+
+fn condition<'a>(of: &'a Value, kind: &str) -> Option<&'a Value> {
+    of["conditions"].as_array()?.iter().find(|condition| condition["type"] == kind)
+}
+
+/// Whether something is in force, or cannot be as it is.
+fn is_settled(of: &Value, kind: &str) -> bool {
+    condition(of, kind)
+        .is_some_and(|condition| condition["status"] == "True" || condition["reason"] == "Invalid")
+}
+
+/// What the operator makes of a Gateway, as far as it matters here.
+fn of_gateway(gateway: &Object) -> [Value; 3] {
+    let name = format!("{}-isthmus", gateway.name());
+    let metadata = json!({"name": name, "namespace": gateway.namespace(),
+        "labels": {"gateway.networking.k8s.io/gateway-name": gateway.name()}});
+    let container = json!({"name": "proxy", "image": "none"});
+    [
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}),
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata,
+            "spec": {"type": "LoadBalancer", "ports": [{"port": 80}]}}),
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {
+            "serviceAccountName": name, "automountServiceAccountToken": false,
+            "containers": [container]}}),
+    ]
+}
+
+fn list<'a>(items: impl Iterator<Item = &'a Value>) -> String {
+    json!({"apiVersion": "v1", "kind": "List", "items": items.collect::<Vec<_>>()}).to_string()
+}
