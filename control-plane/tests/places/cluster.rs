@@ -60,7 +60,9 @@ impl Cluster {
 
     /// One whose control plane reaches its API server by this kubeconfig.
     pub(crate) async fn over(server: ApiServer, client: Client, kubeconfig: &Path) -> Self {
-        server.kubectl(&["create", "namespace", NAMESPACE]).unwrap();
+        let namespace =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
+        server::apply(&client, &namespace).await.unwrap();
         let install = json!({"apiVersion": "isthmus.dev/v1alpha1", "kind": "MeshInstall",
             "metadata": {"name": "mesh"}, "spec": {}});
         server::apply(&client, &install).await.unwrap();

@@ -56,7 +56,7 @@ pub(crate) fn told(case: &Case, roots: &[Bytes]) -> Told {
     let ir = scopes.iter().map(resources).collect();
     let mut told = BTreeMap::new();
     for change in compiler.statuses().filter(|change| change.object.name != "isthmus") {
-        let status = change.status.unwrap_or_default();
+        let Some(status) = change.status else { continue };
         let key = ObjectKey { kind: change.kind, object: change.object };
         told.insert(key.to_string(), statuses::comparable(&status));
     }

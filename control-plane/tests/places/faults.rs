@@ -213,3 +213,92 @@ async fn f17_objects_at_the_limits_of_size_have_whole_statuses() {
     })
     .await;
 }
+
+/// What a control plane may do that acts as `restricted`: with Secrets, only what Gateways are asked for.
+fn rights() -> Vec<Value> {
+    let of = |kind: &str, role: &str, namespace: Option<&str>, rules: Value| {
+        let metadata = json!({"name": role, "namespace": namespace});
+        let version = "rbac.authorization.k8s.io/v1";
+        let binding = format!("{kind}Binding");
+        let subject =
+            json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "restricted"});
+        let reference = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role});
+        [
+            json!({"apiVersion": version, "kind": kind, "metadata": metadata, "rules": rules}),
+            json!({"apiVersion": version, "kind": binding, "metadata": metadata, "roleRef": reference,
+                "subjects": [subject]}),
+        ]
+    };
+    let groups = [
+        "gateway.networking.k8s.io",
+        "discovery.k8s.io",
+        "multicluster.x-k8s.io",
+        "isthmus.dev",
+        "apiextensions.k8s.io",
+        "coordination.k8s.io",
+    ];
+    let all = json!([
+        {"apiGroups": groups, "resources": ["*"], "verbs": ["*"]},
+        {"apiGroups": [""], "resources": ["services", "namespaces", "configmaps"], "verbs": ["*"]},
+    ]);
+    let own = json!([{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "create"]}]);
+    let one = json!([{"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["cert"],
+        "verbs": ["get", "list", "watch"]}]);
+    [
+        of("ClusterRole", "all", None, all),
+        of("Role", "own", Some("isthmus-system"), own),
+        of("Role", "one", Some("shop"), one),
+    ]
+    .concat()
+}
+
+/// A Secret with a certificate for this name.
+fn certificate(name: &str, host: &str) -> Value {
+    let made = rcgen::generate_simple_self_signed(vec![host.to_owned()]).unwrap();
+    json!({"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
+        "metadata": {"name": name, "namespace": "shop"},
+        "stringData": {"tls.crt": made.cert.pem(), "tls.key": made.signing_key.serialize_pem()}})
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f23_a_control_plane_reads_the_secrets_that_gateways_refer_to_and_tells_nobody_else() {
+    let (server, client) = server::start("standard").await;
+    for name in ["shop", "bank", "isthmus-system"] {
+        server::apply(&client, &namespace(name)).await.unwrap();
+    }
+    let rights = json!({"apiVersion": "v1", "kind": "List", "items": rights()});
+    server.apply(&rights.to_string()).unwrap();
+    let mut kubeconfig: Value =
+        serde_json::from_str(&std::fs::read_to_string(server.kubeconfig()).unwrap()).unwrap();
+    kubeconfig["users"][0]["user"]["as"] = "restricted".into();
+    let directory = tempfile::tempdir().unwrap();
+    let restricted = directory.path().join("kubeconfig");
+    std::fs::write(&restricted, kubeconfig.to_string()).unwrap();
+    let mut cluster = Cluster::over(server, client, &restricted).await;
+    server::apply(&cluster.client, &class()).await.unwrap();
+    for (name, host) in [("cert", "a.example"), ("other", "b.example")] {
+        server::apply(&cluster.client, &certificate(name, host)).await.unwrap();
+    }
+    let mut shop = gateway("shop", 1);
+    let https = json!({"name": "https", "port": 8443, "protocol": "HTTPS",
+        "tls": {"certificateRefs": [{"name": "cert"}]}});
+    shop["spec"]["listeners"].as_array_mut().unwrap().push(https);
+    for gateway in [&shop, &gateway("bank", 1)] {
+        server::apply(&cluster.client, gateway).await.unwrap();
+        cluster.expose(gateway).await;
+    }
+    let scopes: [Name; 2] = ["gateway/shop/gw".into(), "gateway/bank/gw".into()];
+    let authority = cluster.authority().await;
+    cluster.serve(scopes.clone(), &authority).await;
+    for gateway in ["Gateway shop/gw", "Gateway bank/gw"] {
+        until(&cluster, gateway, "Programmed", "True").await;
+    }
+    let certificates = |scope: &Name| {
+        let told = cluster.ir(scope);
+        told.keys().filter(|name| name.starts_with("Certificate ")).cloned().collect::<Vec<_>>()
+    };
+    let told = certificates(&scopes[0]);
+    assert!(told.len() == 1 && told[0].contains("cert"), "{told:?}");
+    assert!(certificates(&scopes[1]).is_empty());
+    assert!(!cluster.log().contains("may not be read"), "{}", cluster.log());
+}

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use crate::{
     case::{self, Case},
     cluster::Cluster,
-    directory, server,
+    directory, server, statuses,
 };
 
 /// How long statuses and resources may take on a busy machine.
@@ -138,7 +138,9 @@ async fn golden_cases_mean_the_same_in_a_directory_and_in_a_cluster() {
         different = cases
             .iter()
             .zip(&wanted)
-            .filter_map(|(case, wanted)| Some((&case.name, difference(&cluster, &statuses, wanted)?)))
+            .filter_map(|(case, wanted)| {
+                Some((&case.name, difference(&cluster, case, &statuses, wanted)?))
+            })
             .collect::<BTreeMap<_, _>>();
         if different.is_empty() || Instant::now() > deadline {
             break;
@@ -149,12 +151,18 @@ async fn golden_cases_mean_the_same_in_a_directory_and_in_a_cluster() {
 }
 
 /// How what a cluster says differs from what a directory says.
-fn difference(cluster: &Cluster, statuses: &BTreeMap<String, Value>, wanted: &Told) -> Option<String> {
-    let there: BTreeMap<_, _> = wanted
-        .statuses
-        .keys()
-        .map(|name| (name.clone(), statuses.get(name).cloned().unwrap_or_default()))
-        .collect();
+fn difference(
+    cluster: &Cluster,
+    case: &Case,
+    statuses: &BTreeMap<String, Value>,
+    wanted: &Told,
+) -> Option<String> {
+    let said = |object: &Value| {
+        let name = name(object)?;
+        let status = statuses.get(&name).filter(|status| !statuses::is_unclaimed(status))?.clone();
+        Some((name, status))
+    };
+    let there: BTreeMap<_, _> = case.objects.iter().filter_map(said).collect();
     let ir: BTreeMap<_, _> = wanted.ir.keys().map(|scope| (scope.clone(), cluster.ir(scope))).collect();
     let there = Told { statuses: there, ir };
     (there != *wanted).then(|| {
@@ -162,6 +170,18 @@ fn difference(cluster: &Cluster, statuses: &BTreeMap<String, Value>, wanted: &To
             (json!([wanted.statuses, names(&wanted.ir)]), json!([there.statuses, names(&there.ir)]));
         crate::corpus::unequal("", &here, &there)
     })
+}
+
+/// What an object with a status is called there.
+fn name(object: &Value) -> Option<String> {
+    let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+    match object["kind"].as_str()? {
+        "GatewayClass" => Some(format!("GatewayClass {}", text("name"))),
+        kind @ ("Gateway" | "HTTPRoute") => {
+            Some(format!("{kind} {}/{}", text("namespace"), text("name")))
+        }
+        _ => None,
+    }
 }
 
 fn names(ir: &BTreeMap<Name, BTreeMap<String, Value>>) -> Value {
