@@ -6,7 +6,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     process::Command,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU16, Ordering},
     },
     thread::sleep,
@@ -21,24 +21,21 @@ use super::{
     objects::{Object, read},
 };
 
-/// How long the address of the backends stays when nobody takes it away.
-const ADDRESS_SECONDS: &str = "900";
+/// How long the address of the backends stays after it was last asked for: longer than a test takes.
+const ADDRESS_SECONDS: &str = "180";
 /// Below the ports that systems take for connections of their own.
 const FIRST_PORT: u16 = 12_000;
 
 /// Where backends listen, and clients find Gateways: an address of this machine that is no loopback address
 /// for an API server. It is this process's, and goes away by itself.
 pub fn backends() -> IpAddr {
-    static ADDRESS: OnceLock<IpAddr> = OnceLock::new();
-    *ADDRESS.get_or_init(|| {
-        let [.., high, low] = std::process::id().to_be_bytes();
-        let ip = Ipv4Addr::new(198, 18, high, low.clamp(1, 254));
-        let mut command = Command::new("ip");
-        command.args(["address", "replace", &format!("{ip}/32"), "dev", "lo"]);
-        command.args(["valid_lft", ADDRESS_SECONDS, "preferred_lft", ADDRESS_SECONDS]);
-        assert!(command.status().unwrap().success(), "an address is added to this machine, as root");
-        ip.into()
-    })
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let ip = Ipv4Addr::new(198, 18, high, low.clamp(1, 254));
+    let mut command = Command::new("ip");
+    command.args(["address", "replace", &format!("{ip}/32"), "dev", "lo"]);
+    command.args(["valid_lft", ADDRESS_SECONDS, "preferred_lft", ADDRESS_SECONDS]);
+    assert!(command.status().unwrap().success(), "an address is added to this machine, as root");
+    ip.into()
 }
 
 /// An address that is free, for every address of this machine.
