@@ -218,6 +218,8 @@ def change_all(server, routes):
                 if time.perf_counter() - began > 30:
                     took.append(30_000)
                     break
+                # Who only looks must leave room for what is looked at.
+                time.sleep(0.001)
             took.append((time.perf_counter() - began) * 1000)
 
     workers = [threading.Thread(target=worker) for _ in range(24)]
