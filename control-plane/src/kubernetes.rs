@@ -41,7 +41,7 @@ use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
     task::JoinSet,
-    time::sleep,
+    time::{sleep, timeout},
 };
 
 use self::{
@@ -221,24 +221,24 @@ impl Door {
         }
     }
 
-    async fn serve(&self, listener: TcpListener, leadership: Leadership) {
-        let (mut leads, mut led) = (leadership.clone(), leadership);
+    async fn serve(&self, listener: TcpListener, mut leadership: Leadership) {
         let incoming = tls::incoming(listener, self.config.clone());
         // Nobody federates through proxies of pods yet: what they see of peers has no reader.
         let (observations, _) = mpsc::channel(1);
         let (publisher, served, proof) =
             (self.publisher.clone(), Arc::clone(&self.served), Arc::clone(&self.proof));
-        let ended = async move { leads.lost().await };
-        let serving = xds::serve(incoming, publisher, served, proof, observations, ended);
-        let overdue = async {
-            led.lost().await;
-            sleep(FAREWELL).await;
+        let (end, ended) = watch::channel(false);
+        let serving = xds::serve(incoming, publisher, served, proof, observations, wait(ended));
+        let mut serving = std::pin::pin!(serving);
+        let over = tokio::select! {
+            over = &mut serving => over,
+            () = leadership.lost() => {
+                end.send_replace(true);
+                timeout(FAREWELL, serving).await.unwrap_or(Ok(()))
+            }
         };
-        tokio::select! {
-            served = serving => if let Err(error) = served {
-                tracing::error!(error = &error as &dyn std::error::Error, "no longer serving proxies");
-            },
-            () = overdue => {}
+        if let Err(error) = over {
+            tracing::error!(error = &error as &dyn std::error::Error, "no longer serving proxies");
         }
     }
 }
