@@ -3,12 +3,14 @@
 //!
 //! - `local` (default): clusters on this machine, made of Go modules and network namespaces, as root and
 //!   without a container engine ([`supervisor`]);
+//! - `kind`: clusters by kind, where a container engine answers ([`kind`]);
 //! - `existing:CONTEXT,CONTEXT`: clusters that are there, by the contexts of the usual kubeconfig.
 
 pub mod addresses;
 pub mod built;
 mod cgroup;
 pub mod command;
+mod kind;
 pub mod pki;
 pub mod sandbox;
 pub mod settings;
@@ -26,6 +28,7 @@ use anyhow::{Context as _, Result, bail};
 
 use self::{
     command::{fed, output},
+    kind::Kind,
     supervisor::{Ready, ReadyCluster},
 };
 
@@ -34,6 +37,8 @@ use self::{
 pub struct Clusters {
     all: Vec<Cluster>,
     supervisor: Option<Child>,
+    /// Kept for what happens when they are dropped.
+    _kind: Vec<Kind>,
 }
 
 /// One cluster.
@@ -42,9 +47,19 @@ pub struct Cluster {
     context: String,
     kubeconfig: PathBuf,
     programs: PathBuf,
-    /// The first processes of its nodes, where we made them.
-    nodes: Vec<i32>,
+    images: Images,
     spare_address: Option<Ipv4Addr>,
+}
+
+/// How images come to the nodes of a cluster.
+#[derive(Debug)]
+enum Images {
+    /// By the first process of each node.
+    Imported(Vec<i32>),
+    /// By kind, for the cluster that it calls so.
+    Kind(String),
+    /// They are pulled from where they were put.
+    Pulled,
 }
 
 /// Two clusters with one node each that all tests of a process share. Tests keep to namespaces of their own.
@@ -65,8 +80,9 @@ pub fn up(clusters: u8, nodes: u8) -> Result<Clusters> {
     let provider = std::env::var("ISTHMUS_CLUSTERS").unwrap_or_else(|_| "local".to_owned());
     match provider.split_once(':') {
         None if provider == "local" => local(clusters, nodes),
+        None if provider == "kind" => of_kind(clusters, nodes),
         Some(("existing", contexts)) => existing(clusters, contexts),
-        _ => bail!("ISTHMUS_CLUSTERS={provider:?} is neither `local` nor `existing:CONTEXT,...`"),
+        _ => bail!("ISTHMUS_CLUSTERS={provider:?} is not `local`, `kind` or `existing:CONTEXT,...`"),
     }
 }
 
@@ -76,7 +92,24 @@ fn local(count: u8, nodes: u8) -> Result<Clusters> {
     let mut command = supervise(count, nodes);
     let mut supervisor = command.stdin(Stdio::piped()).spawn().context("starting the supervisor")?;
     let ready = announced(&mut supervisor)?;
-    Ok(Clusters { all: clusters(&ready), supervisor: Some(supervisor) })
+    Ok(Clusters { all: clusters(&ready), supervisor: Some(supervisor), _kind: Vec::new() })
+}
+
+fn of_kind(count: u8, nodes: u8) -> Result<Clusters> {
+    let programs = built::programs()?.join("bin");
+    let kind: Vec<Kind> =
+        (0..count).map(|index| Kind::create(index, nodes, &programs)).collect::<Result<_>>()?;
+    let all = kind
+        .iter()
+        .map(|made| Cluster {
+            context: made.context(),
+            kubeconfig: made.kubeconfig(),
+            programs: programs.clone(),
+            images: Images::Kind(made.name().to_owned()),
+            spare_address: Some(made.spare_address()),
+        })
+        .collect();
+    Ok(Clusters { all, supervisor: None, _kind: kind })
 }
 
 /// The clusters of a set that is ready.
@@ -118,14 +151,14 @@ fn existing(clusters: u8, contexts: &str) -> Result<Clusters> {
             context: context.to_owned(),
             kubeconfig: kubeconfig.clone(),
             programs: programs.clone(),
-            nodes: Vec::new(),
+            images: Images::Pulled,
             spare_address: None,
         })
         .collect();
     if all.len() < usize::from(clusters) {
         bail!("{clusters} clusters are needed, {contexts:?} names {}", all.len());
     }
-    Ok(Clusters { all, supervisor: None })
+    Ok(Clusters { all, supervisor: None, _kind: Vec::new() })
 }
 
 impl Clusters {
@@ -154,7 +187,8 @@ impl Cluster {
     fn new(ready: ReadyCluster, programs: &Path) -> Self {
         let ReadyCluster { name, kubeconfig, nodes, spare_address } = ready;
         let spare_address = Some(spare_address);
-        Self { context: name, kubeconfig, programs: programs.to_owned(), nodes, spare_address }
+        let images = Images::Imported(nodes);
+        Self { context: name, kubeconfig, programs: programs.to_owned(), images, spare_address }
     }
 
     /// Its context in [`Self::kubeconfig`].
@@ -212,7 +246,13 @@ impl Cluster {
     /// # Errors
     /// When a node does not take them.
     pub fn load(&self, archive: &Path) -> Result<()> {
-        let bytes = std::fs::read(archive).with_context(|| archive.display().to_string())?;
-        self.nodes.iter().try_for_each(|node| supervisor::import(*node, &bytes))
+        match &self.images {
+            Images::Imported(nodes) => {
+                let bytes = std::fs::read(archive).with_context(|| archive.display().to_string())?;
+                nodes.iter().try_for_each(|node| supervisor::import(*node, &bytes))
+            }
+            Images::Kind(name) => Kind::load(name, archive),
+            Images::Pulled => Ok(()),
+        }
     }
 }

@@ -64,7 +64,7 @@ spec:
   upgrade: {timeoutSeconds: 10}
 ";
 
-/// A Gateway, a route, and a backend that the cluster has the image of anyway: the name server's health port.
+/// A Gateway, a route, and a backend that the cluster has the image of anyway.
 const WEB: &str = r#"
 apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
@@ -80,11 +80,6 @@ spec:
   parentRefs: [{name: web}]
   rules: [{backendRefs: [{name: backend, port: 8080}]}]
 ---
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: backend, namespace: default}
-data: {Corefile: ".:5300 {\n health :8080\n}\n"}
----
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: backend, namespace: default}
@@ -96,11 +91,8 @@ spec:
     spec:
       containers:
         - name: backend
-          image: isthmus.dev/coredns:1
-          imagePullPolicy: Never
-          args: [-conf, /etc/backend/Corefile]
-          volumeMounts: [{name: backend, mountPath: /etc/backend}]
-      volumes: [{name: backend, configMap: {name: backend}}]
+          image: isthmus.dev/isthmus:VERSION
+          args: [demo, echo, --name=backend, '--address=[::]:8080']
 ---
 apiVersion: v1
 kind: Service
@@ -115,7 +107,7 @@ fn f5_f14_f15_f21_f22_a_mesh_lives_and_ends() {
     let clusters = cluster::up(1, 1).unwrap();
     let cluster = &clusters.all()[0];
     install(cluster);
-    cluster.apply(WEB).unwrap();
+    cluster.apply(&WEB.replace("VERSION", VERSIONS[0])).unwrap();
     let address = eventually(WITHIN, || address(cluster)).unwrap();
     eventually(WITHIN, || ask(address, "web", "200")).unwrap();
 
