@@ -112,15 +112,18 @@ async fn verdicts(clients: &[Client], cases: &[Case]) -> Vec<Vec<Verdict>> {
 /// What the two places do not agree on.
 fn disagreements(cases: &[Case], verdicts: &[Vec<Verdict>]) -> Vec<String> {
     let mut found = Vec::new();
+    let mut needed = BTreeSet::new();
     for (case, there) in cases.iter().zip(verdicts) {
         let kind = case.manifest["kind"].as_str().unwrap();
-        if !different::is_read(kind, &case.field) {
-            continue;
-        }
-        if let Some(difference) = different::difference(kind, &directory::takes(&case.manifest), there) {
-            found.push(format!("{kind} {}\n    {difference}", case.from));
+        let here = directory::takes(&case.manifest);
+        let Some(difference) = different::difference(kind, &here, there) else { continue };
+        match different::not_read(kind, &case.field) {
+            Some(row) => drop(needed.insert(row)),
+            None => found.push(format!("{kind} {}\n    {difference}", case.from)),
         }
     }
+    let unneeded = different::unneeded(&needed);
+    assert!(unneeded.is_empty(), "the table has rows that nothing needs: {unneeded:?}");
     found
 }
 

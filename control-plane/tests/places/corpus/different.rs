@@ -26,27 +26,20 @@ const ADDED: &[(&str, &[&str])] = &[
 
 /// Fields, by kind, that mean nothing to Isthmus: a directory takes whatever they hold, so that manifests
 /// of clusters go through, and an API server has its rules for them.
-const NOT_READ: &[(&str, &[&str])] = &[
-    ("EndpointSlice", &["endpoints[].deprecatedTopology", "endpoints[].hints"]),
-    ("Namespace", &["spec"]),
-    (
-        "Service",
-        &[
-            "spec.allocateLoadBalancerNodePorts",
-            "spec.clusterIPs",
-            "spec.externalIPs",
-            "spec.externalTrafficPolicy",
-            "spec.healthCheckNodePort",
-            "spec.ipFamilies",
-            "spec.ipFamilyPolicy",
-            "spec.loadBalancerClass",
-            "spec.loadBalancerIP",
-            "spec.loadBalancerSourceRanges",
-            "spec.sessionAffinityConfig",
-            "spec.trafficDistribution",
-        ],
-    ),
-];
+const NOT_READ: &[(&str, &[&str])] = &[(
+    "Service",
+    &[
+        "spec.allocateLoadBalancerNodePorts",
+        "spec.clusterIPs",
+        "spec.externalIPs",
+        "spec.externalTrafficPolicy",
+        "spec.healthCheckNodePort",
+        "spec.ipFamilies",
+        "spec.loadBalancerClass",
+        "spec.loadBalancerSourceRanges",
+        "spec.trafficDistribution",
+    ],
+)];
 
 /// Kinds that an API server was built with: what is empty is left out of them.
 const NATIVE: &[&str] = &["EndpointSlice", "Namespace", "Secret", "Service"];
@@ -55,9 +48,15 @@ fn listed(table: &[(&str, &'static [&'static str])], kind: &str) -> &'static [&'
     table.iter().find(|(of, _)| *of == kind).map_or(&[], |(_, fields)| fields)
 }
 
-/// Whether a field of a kind means nothing to Isthmus.
-pub(super) fn is_read(kind: &str, field: &str) -> bool {
-    !listed(NOT_READ, kind).iter().any(|name| field.starts_with(name))
+/// The row of a field of a kind that means nothing to Isthmus.
+pub(super) fn not_read(kind: &str, field: &str) -> Option<&'static str> {
+    listed(NOT_READ, kind).iter().copied().find(|name| field.starts_with(name))
+}
+
+/// Rows that no disagreement needs.
+pub(super) fn unneeded(needed: &BTreeSet<&str>) -> Vec<&'static str> {
+    let rows = NOT_READ.iter().flat_map(|(_, fields)| *fields).copied();
+    rows.filter(|row| !needed.contains(row)).collect()
 }
 
 /// How what a directory says differs from what API servers with either channel say, if it does: what one
