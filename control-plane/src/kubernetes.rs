@@ -12,6 +12,7 @@ mod cluster;
 mod endpoint;
 mod install;
 mod kept;
+mod owners;
 mod proof;
 mod roots;
 mod secrets;
@@ -27,7 +28,7 @@ use std::{
 
 use isthmus_api_server::{Client, ConnectError, Elector, Leadership, answer_probes};
 use isthmus_compiler::Compiler;
-use isthmus_crds::names::CONTROL_PLANE;
+use isthmus_crds::names::control_plane;
 use isthmus_identity::InvalidRoot;
 use isthmus_ir::InvalidIdentity;
 use isthmus_world::Change;
@@ -68,6 +69,8 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub struct Options {
     /// The MeshInstall that says what the mesh is.
     pub install: String,
+    /// The MeshRevision that this is the control plane of; none for the MeshInstall's own.
+    pub revision: Option<String>,
     /// The namespace of this pod.
     pub namespace: String,
     /// The name of this pod, by which it holds its Lease.
@@ -152,13 +155,19 @@ async fn start(
     let (settings, installs) = install::first(client.clone(), &options.install).await;
     let kept = kept::take(&client, &options.namespace, &settings, &installs.owner()).await?;
     let authority = Arc::new(kept.authority);
-    let elector = Elector::new(client.clone(), &options.namespace, CONTROL_PLANE, &options.pod);
-    let elector = elector.owned_by(installs.owner());
+    let name = control_plane(options.revision.as_deref());
+    let owner = match &options.revision {
+        Some(revision) => owners::owner(&client, revision).await,
+        None => installs.owner(),
+    };
+    let elector = Elector::new(client.clone(), &options.namespace, &name, &options.pod);
+    let elector = elector.owned_by(owner.clone());
     let (resign, resigned) = watch::channel(false);
 
     let (publisher, reports) = Publisher::new(Limits::default());
     let (inputs, queue) = mpsc::channel(QUEUE);
-    let statuses = Statuses::new(client.clone(), elector.leadership());
+    let statuses = Statuses::new(client.clone(), elector.leadership(), options.revision.clone());
+    tasks.spawn(owners::follow(client.clone(), options.install.clone(), statuses.clone()));
     let gateways = Gateways::default();
     let (wanted, wanted_secrets) = watch::channel(std::collections::BTreeSet::new());
     let (namespaces, rooted) = watch::channel(std::collections::BTreeSet::new());
@@ -173,7 +182,7 @@ async fn start(
     ));
     if let Some(address) = options.address {
         let address = SocketAddr::new(address, options.listen.port());
-        let endpoint = endpoint::Endpoint::new(&options.namespace, address, installs.owner());
+        let endpoint = endpoint::Endpoint::new(&options.namespace, &name, address, owner);
         tasks.spawn(endpoint.keep(client.clone(), elector.leadership()));
     }
     let leadership = elector.leadership();

@@ -12,6 +12,7 @@ pub mod names;
 mod mcs;
 mod mesh_install;
 mod mesh_peer;
+mod mesh_revision;
 mod schema;
 
 pub use mcs::{
@@ -25,6 +26,7 @@ pub use mesh_install::{
     Resources, Revision, ServiceScope, Upgrade,
 };
 pub use mesh_peer::{MeshPeer, MeshPeerSpec, MeshPeerStatus, PeerState};
+pub use mesh_revision::{MeshRevision, MeshRevisionSpec, MeshRevisionStatus};
 pub use schema::{Definition, definitions};
 
 /// The API group of Isthmus's own kinds.

@@ -16,6 +16,26 @@ pub const GATEWAY_LABEL: &str = "gateway.networking.k8s.io/gateway-name";
 /// The label that everything has which Isthmus makes, and its value.
 pub const OURS: (&str, &str) = ("app.kubernetes.io/managed-by", "isthmus");
 
+/// The label that says which MeshRevision runs a Gateway: on the Gateway, or else on its namespace.
+pub const REVISION_LABEL: &str = "isthmus.dev/revision";
+
+/// What the Deployment, the Service and the Lease of the control plane of a MeshRevision are called; those
+/// of the MeshInstall itself without one.
+pub fn control_plane(revision: Option<&str>) -> String {
+    revision.map_or_else(|| CONTROL_PLANE.to_owned(), |name| format!("{CONTROL_PLANE}-{name}"))
+}
+
+/// The MeshRevision that a Gateway with these labels asks for, in a namespace with those.
+pub fn revision_asked<'a>(
+    gateway: Option<&'a Labels>,
+    namespace: Option<&'a Labels>,
+) -> Option<&'a str> {
+    let asked = |labels: Option<&'a Labels>| labels?.get(REVISION_LABEL).filter(|name| !name.is_empty());
+    asked(gateway).or_else(|| asked(namespace)).map(String::as_str)
+}
+
+type Labels = std::collections::BTreeMap<String, String>;
+
 const SUFFIX: &str = "-isthmus";
 /// What a Service may be called at most (RFC 1035), and the most that a label's value may be.
 const MOST: usize = 63;

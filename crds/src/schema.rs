@@ -1,12 +1,12 @@
 //! The definitions of all kinds, in one list: what is installed, and what directories are checked by.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, CustomResourceValidation,
+    CustomResourceDefinition, CustomResourceValidation, ValidationRule,
 };
 use kube::{CustomResourceExt, core::ApiResource};
 use serde_json::Value;
 
-use crate::{MeshInstall, MeshPeer, ServiceExport, ServiceImport};
+use crate::{MeshInstall, MeshPeer, MeshRevision, ServiceExport, ServiceImport};
 
 /// One kind: what it is called, and what its objects must look like.
 #[derive(Clone, Debug)]
@@ -26,20 +26,39 @@ pub fn definitions() -> Vec<Definition> {
     vec![
         definition::<MeshInstall>(),
         definition::<MeshPeer>(),
+        named_like_a_service(definition::<MeshRevision>()),
         definition::<ServiceExport>(),
         definition::<ServiceImport>(),
     ]
 }
 
+/// The name is a part of a Service's name and the value of a label.
+fn named_like_a_service(mut definition: Definition) -> Definition {
+    let rule = ValidationRule {
+        rule: "size(self.metadata.name) <= 40 && !self.metadata.name.contains('.')".to_owned(),
+        message: Some("must have a name without dots, of at most 40 characters".to_owned()),
+        ..ValidationRule::default()
+    };
+    let versions = definition.crd.spec.versions.iter_mut();
+    for schema in versions.filter_map(|version| version.schema.as_mut()?.open_api_v3_schema.as_mut()) {
+        schema.x_kubernetes_validations = Some(vec![rule.clone()]);
+    }
+    Definition { schema: schema_of(&definition.crd), ..definition }
+}
+
+fn schema_of(crd: &CustomResourceDefinition) -> Value {
+    let schema = crd.spec.versions.first().and_then(|version| version.schema.as_ref());
+    let schema = schema.and_then(|schema| serde_json::to_value(&schema.open_api_v3_schema).ok());
+    schema.unwrap_or_default()
+}
+
 fn definition<K: CustomResourceExt>() -> Definition {
     let mut crd = K::crd();
     crd.spec.versions.iter_mut().filter_map(|version| version.schema.as_mut()).for_each(allow_no_spec);
-    let schema = crd.spec.versions.first().and_then(|version| version.schema.as_ref());
-    let schema = schema.and_then(|schema| serde_json::to_value(&schema.open_api_v3_schema).ok());
     Definition {
         resource: K::api_resource(),
         namespaced: crd.spec.scope == "Namespaced",
-        schema: schema.unwrap_or_default(),
+        schema: schema_of(&crd),
         crd,
     }
 }

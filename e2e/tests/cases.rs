@@ -140,7 +140,7 @@ const CASES: &[(&str, &str, State)] = &[
     ("f17", "objects at the limits of size", Pinned),
     ("f18", "a permission that is taken away", Pinned),
     ("f19", "conditions are steady, and others' stay", Pinned),
-    ("f20", "two revisions side by side", KUBERNETES),
+    ("f20", "two revisions side by side", Pinned),
     ("f21", "leaving nothing behind", Pinned),
     ("f22", "upgrades under load", Pinned),
     ("f23", "Secrets that nobody needs are not read", Pinned),

@@ -102,8 +102,16 @@ spec:
   ports: [{port: 8080}]
 "#;
 
+/// Another control plane beside the mesh's own.
+const NEXT: &str = r"
+apiVersion: isthmus.dev/v1alpha1
+kind: MeshRevision
+metadata: {name: next}
+spec: {meshInstall: mesh, version: 0.1.999}
+";
+
 #[test]
-fn f5_f14_f15_f21_f22_a_mesh_lives_and_ends() {
+fn f5_f14_f15_f20_f21_f22_a_mesh_lives_and_ends() {
     let clusters = cluster::up(1, 1).unwrap();
     let cluster = &clusters.all()[0];
     install(cluster);
@@ -116,6 +124,7 @@ fn f5_f14_f15_f21_f22_a_mesh_lives_and_ends() {
     drift_is_repaired(cluster);
     another_replica_leads(cluster, address);
     a_bad_image_is_undone(cluster);
+    another_revision_takes_over(cluster);
     for version in [VERSIONS[1], VERSIONS[0]] {
         upgrade(cluster, version);
     }
@@ -232,6 +241,30 @@ fn a_bad_image_is_undone(cluster: &Cluster) {
     })
     .unwrap();
     patch("null");
+    in_force(cluster, VERSIONS[0]);
+}
+
+/// A Gateway moves to another revision and back again; the revision ends when nothing is run by it.
+fn another_revision_takes_over(cluster: &Cluster) {
+    let run_by = |version: &str, service: &str| {
+        cluster.kubectl(&["rollout", "status", "deployment/web-isthmus", "--timeout=60s"])?;
+        let container = "jsonpath={.spec.template.spec.containers[0]['image', 'args']}";
+        let container = cluster.kubectl(&["get", "deployment/web-isthmus", "-o", container])?;
+        let wanted = [format!("isthmus.dev/proxy:{version}"), format!("{service}.isthmus-system.svc:")];
+        ensure!(wanted.iter().all(|wanted| container.contains(wanted)), "{container}");
+        let programmed = r#"jsonpath={.status.conditions[?(@.type=="Programmed")].status}"#;
+        let programmed = cluster.kubectl(&["get", "gateway/web", "-o", programmed])?;
+        ensure!(programmed == "True", "Programmed is {programmed:?}");
+        Ok(())
+    };
+    cluster.apply(NEXT).unwrap();
+    cluster.kubectl(&["label", "gateway/web", "isthmus.dev/revision=next"]).unwrap();
+    eventually(WITHIN, || run_by(VERSIONS[1], "isthmus-control-plane-next")).unwrap();
+    cluster.kubectl(&["wait", "meshrevision/next", "--for=condition=Ready", "--timeout=60s"]).unwrap();
+    cluster.kubectl(&["delete", "meshrevision/next", "--wait=false"]).unwrap();
+    cluster.kubectl(&["label", "gateway/web", "isthmus.dev/revision-"]).unwrap();
+    eventually(WITHIN, || run_by(VERSIONS[0], "isthmus-control-plane")).unwrap();
+    cluster.kubectl(&["wait", "meshrevision/next", "--for=delete", "--timeout=60s"]).unwrap();
     in_force(cluster, VERSIONS[0]);
 }
 

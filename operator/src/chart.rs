@@ -30,8 +30,17 @@ pub fn cluster_role_rules() -> Vec<PolicyRule> {
     let write = ["create", "delete", "get", "list", "patch", "update", "watch"];
     let (gateway_api, definitions) = (object::GATEWAY.group, object::DEFINITION);
     let mut rules = vec![
-        rule(GROUP, &["meshinstalls"], &["get", "list", "patch", "update", "watch"]),
-        rule(GROUP, &["meshinstalls/status", "meshinstalls/finalizers"], &["patch", "update"]),
+        rule(GROUP, &["meshinstalls", "meshrevisions"], &["get", "list", "patch", "update", "watch"]),
+        rule(
+            GROUP,
+            &[
+                "meshinstalls/status",
+                "meshinstalls/finalizers",
+                "meshrevisions/status",
+                "meshrevisions/finalizers",
+            ],
+            &["patch", "update"],
+        ),
         rule(definitions.group, &[definitions.plural], &["create", "get", "list", "patch", "watch"]),
         rule(gateway_api, &["gateways", "referencegrants"], &read),
         rule("", &["namespaces"], &read),

@@ -1,7 +1,7 @@
 //! What is wrong with a mesh, or would be with one that is to be installed: stable codes, and sentences
 //! that say what to do.
 
-use isthmus_crds::MeshInstall;
+use isthmus_crds::{MeshInstall, MeshRevision};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::{component::definitions, observe::operator, observed::Observed, rollout};
@@ -41,7 +41,21 @@ pub fn after(observed: &Observed) -> Vec<Finding> {
         return all;
     };
     all.extend(of_install(&install));
+    all.extend(observed.revisions().iter().filter_map(of_revision));
     all
+}
+
+fn of_revision(revision: &MeshRevision) -> Option<Finding> {
+    let name = revision.metadata.name.as_deref().unwrap_or_default();
+    let conditions = revision.status.iter().flat_map(|status| &status.conditions);
+    let ready = conditions.into_iter().find(|condition| condition.type_ == "Ready");
+    let said = ready.map_or_else(
+        || "the operator has not seen it yet".to_owned(),
+        |ready| format!("{}: {}", ready.reason, ready.message),
+    );
+    let message = format!("MeshRevision {name}: {said}");
+    let holds = ready.is_some_and(|ready| ready.status == "True");
+    (!holds).then_some(Finding { code: "revision-not-ready", message })
 }
 
 fn of_install(install: &MeshInstall) -> Vec<Finding> {

@@ -7,8 +7,9 @@
 //!
 //! 1. [`revision`]: which images and settings pods run with, given what was healthy and what failed.
 //! 2. [`component`]: the objects that are wanted, as typed literals, one file a component.
-//! 3. [`difference`]: whether what is there says the same.
-//! 4. [`plan`], [`uninstall`]: the steps. [`status`]: what people are told.
+//! 3. `beside`: revisions side by side, each with Gateways of its own.
+//! 4. [`difference`]: whether what is there says the same.
+//! 5. [`plan`], [`uninstall`]: the steps. [`status`]: what people are told.
 //!
 //! Nothing here decides what a Gateway or a route means: that is `isthmus_gateway`'s, whose resolver of
 //! references also says which Secrets a control plane may read.
@@ -16,6 +17,7 @@
 #![cfg_attr(test, allow(clippy::needless_raw_string_hashes, reason = "expect-test writes them so"))]
 
 pub mod apply;
+mod beside;
 pub mod chart;
 pub mod check;
 pub mod component;

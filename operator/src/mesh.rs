@@ -1,6 +1,8 @@
 //! What every component is told of the install that it is part of.
 
-use isthmus_crds::{MeshInstall, Revision};
+use std::collections::BTreeMap;
+
+use isthmus_crds::{MeshInstall, Revision, names};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 use crate::{
@@ -23,6 +25,17 @@ pub struct Mesh {
     pub revision: Revision,
     /// For how long a Deployment may make no progress, in seconds.
     pub timeout: u32,
+    /// The MeshRevision whose part this is; none for the MeshInstall's own.
+    pub side: Option<Side>,
+}
+
+/// A MeshRevision.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Side {
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
 }
 
 impl Mesh {
@@ -36,7 +49,21 @@ impl Mesh {
             trust_domain: install.spec.cluster.trust_domain(),
             revision,
             timeout: install.spec.upgrade.timeout_seconds,
+            side: None,
         }
+    }
+
+    /// What its control plane is called.
+    pub fn control_plane(&self) -> String {
+        names::control_plane(self.side.as_ref().map(|side| side.name.as_str()))
+    }
+
+    /// Which pods are its control plane's: no two revisions have the same labels.
+    pub fn control_plane_labels(&self) -> BTreeMap<String, String> {
+        let Some(side) = &self.side else { return object::labels("control-plane") };
+        let mut labels = object::labels("control-plane-revision");
+        labels.insert(names::REVISION_LABEL.to_owned(), side.name.clone());
+        labels
     }
 
     /// Metadata of an object of the install itself, which goes when the MeshInstall goes.
@@ -50,8 +77,17 @@ impl Mesh {
         }
     }
 
+    /// Metadata of an object of its control plane that no other revision shares.
+    pub fn control_plane_meta(&self, kind: &Kind) -> ObjectMeta {
+        let meta = self.meta(kind, "control-plane", &self.control_plane());
+        ObjectMeta { labels: Some(self.control_plane_labels()), ..meta }
+    }
+
     fn owner(&self) -> OwnerReference {
-        owner(object::MESH_INSTALL, &self.name, &self.uid)
+        match &self.side {
+            None => owner(object::MESH_INSTALL, &self.name, &self.uid),
+            Some(side) => owner(object::MESH_REVISION, &side.name, &side.uid),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use isthmus_crds::MeshInstall;
+use isthmus_crds::{MeshInstall, MeshRevision, names};
 use isthmus_gateway::CONTROLLER;
 use isthmus_world::{
     Change,
@@ -112,6 +112,23 @@ impl Observed {
             value.and_then(serde_json::from_value::<MeshInstall>).err().map(|error| error.to_string())
         };
         self.of(object::MESH_INSTALL).filter_map(move |(_, object)| Some((object, read(object)?)))
+    }
+
+    /// Every MeshRevision that can be read, in order of name.
+    pub fn revisions(&self) -> Vec<MeshRevision> {
+        let read = |object: &DynamicObject| {
+            serde_json::to_value(object).and_then(serde_json::from_value::<MeshRevision>).ok()
+        };
+        self.of(object::MESH_REVISION).filter_map(|(_, object)| read(object)).collect()
+    }
+
+    /// The MeshRevision that a Gateway asks for by its label or its namespace's, whether there is one or
+    /// not.
+    pub fn asks_for<'a>(&'a self, gateway: &'a DynamicObject) -> Option<&'a str> {
+        let namespace = gateway.metadata.namespace.as_deref().unwrap_or_default();
+        let namespace = self.object(&ObjectKey::new(object::NAMESPACE, "", namespace));
+        let labels = |object: &'a DynamicObject| object.metadata.labels.as_ref();
+        names::revision_asked(labels(gateway), namespace.and_then(labels))
     }
 
     /// Whether it is known which objects of this kind there are, or that there are none.

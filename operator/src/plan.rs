@@ -7,10 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use isthmus_crds::{Drift, MeshInstall};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
 use crate::{
+    beside::{self, Beside},
     component::{
         access, control_plane, definitions, gateway_class,
         proxy::{self, Edge},
@@ -18,7 +20,7 @@ use crate::{
     },
     difference::{Difference, differences},
     mesh::Mesh,
-    object::{self, DIGEST, Manifest, ObjectKey},
+    object::{self, DIGEST, Kind, Manifest, ObjectKey},
     observed::{Observed, SeenGateway, owner},
     revision::Choice,
     rollout::Rollout,
@@ -43,7 +45,7 @@ pub struct Plan {
 /// One thing to do.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Step {
-    /// The Gateway that it is done for; none for the install itself.
+    /// The Gateway or the MeshRevision that it is done for; none for the install itself.
     pub unit: Option<ObjectKey>,
     /// What.
     pub action: Action,
@@ -122,11 +124,12 @@ pub fn plan(install: &MeshInstall, observed: &Observed) -> Plan {
         }
     }
     steps.extend(prune(install, observed, &wanted));
-    let findings =
-        Findings { choice, control_plane: wanted.control_plane, proxies: wanted.proxies, drifted };
     let inventory = wanted.install.iter().map(|manifest| status::entry(&manifest.key)).collect();
+    let Wanted { control_plane, proxies, beside, .. } = wanted;
+    let findings = Findings { choice, control_plane, proxies, drifted };
     let (status, transitions) = status::of(install, observed, findings, inventory);
     steps.extend(status.map(|manifest| Step { unit: None, action: Action::Status(manifest) }));
+    steps.extend(beside.values().flat_map(|beside| beside.steps(observed)));
     Plan { steps, transitions, waits: false }
 }
 
@@ -140,6 +143,10 @@ pub fn without_install(observed: &Observed) -> Plan {
 struct Wanted {
     install: Vec<Manifest>,
     gateways: Vec<(ObjectKey, Vec<Manifest>)>,
+    /// Revisions beside the install's own.
+    beside: BTreeMap<String, Beside>,
+    /// Deployments that stay as they are.
+    kept: BTreeSet<ObjectKey>,
     control_plane: Rollout,
     proxies: BTreeMap<ObjectKey, Rollout>,
 }
@@ -155,15 +162,35 @@ impl Wanted {
         let deployment = control_plane::deployment(&mesh);
         let control_plane = Rollout::of(&deployment, observed);
         let revision = choice.for_proxies(control_plane == Rollout::Complete);
-        let (mut all, mut proxies) = (Vec::new(), BTreeMap::new());
+        let mut beside = beside::all(install, observed, gateways);
+        let (mut all, mut proxies, mut kept) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
         for seen in gateways.iter().filter(|seen| observed.is_usable(&seen.key.namespace)) {
             let Some(gateway) = &seen.fact else { continue };
-            let edge = Edge { mesh: &mesh, revision, gateway, object: seen.object };
-            proxies.insert(seen.key.clone(), Rollout::of(&proxy::deployment(edge), observed));
-            all.push((seen.key.clone(), proxy::objects(edge)));
+            let asked = observed.asks_for(seen.object);
+            if asked.is_some() && !observed.knows(object::MESH_REVISION) {
+                continue;
+            }
+            let Some(beside) = asked.and_then(|name| beside.get_mut(name)) else {
+                let edge = Edge { mesh: &mesh, revision, gateway, object: seen.object };
+                proxies.insert(seen.key.clone(), Rollout::of(&proxy::deployment(edge), observed));
+                all.push((seen.key.clone(), proxy::objects(edge)));
+                continue;
+            };
+            let revision = &beside.mesh.revision;
+            let edge = Edge { mesh: &beside.mesh, revision, gateway, object: seen.object };
+            let deployment = proxy::deployment(edge);
+            let mut objects = proxy::objects(edge);
+            if beside.control_plane != Rollout::Complete && observed.object(&deployment.key).is_some() {
+                // It goes on as it is until there is who tells it more.
+                objects.retain(|manifest| manifest.key != deployment.key);
+                kept.insert(deployment.key.clone());
+            }
+            all.push((seen.key.clone(), objects));
+            beside.proxies.insert(seen.key.clone(), Rollout::of(&deployment, observed));
         }
-        let install = of_install(&mesh, observed, gateways, deployment);
-        Self { install, gateways: all, control_plane, proxies }
+        let revisions = beside.keys().map(String::as_str);
+        let install = of_install(&mesh, observed, gateways, deployment, revisions);
+        Self { install, gateways: all, beside, kept, control_plane, proxies }
     }
 
     /// What the state of the pods says of the revision that they are to run with.
@@ -189,21 +216,24 @@ impl Wanted {
     fn all(&self) -> impl Iterator<Item = (Option<&ObjectKey>, &Manifest)> {
         let install = self.install.iter().map(|manifest| (None, manifest));
         let gateways = self.gateways.iter();
+        let beside = self.beside.values().flat_map(|beside| &beside.manifests);
         install
+            .chain(beside.map(|manifest| (None, manifest)))
             .chain(gateways.flat_map(|(key, all)| all.iter().map(move |manifest| (Some(key), manifest))))
     }
 }
 
 /// The objects of the install itself, in the order in which they are made.
-fn of_install(
+fn of_install<'a>(
     mesh: &Mesh,
     observed: &Observed,
     gateways: &[SeenGateway<'_>],
     deployment: Manifest,
+    revisions: impl Iterator<Item = &'a str>,
 ) -> Vec<Manifest> {
     let mut all: Vec<Manifest> = definitions::wanted(observed).cloned().collect();
     all.push(control_plane::service_account(mesh));
-    all.extend(access::roles(mesh));
+    all.extend(access::roles(mesh, revisions));
     all.extend([control_plane::network_policy(mesh), control_plane::service(mesh), deployment]);
     all.extend(control_plane::disruption_budget(mesh));
     if !observed.absent.contains(object::GATEWAY_CLASS) {
@@ -254,19 +284,24 @@ fn digest_of(found: &DynamicObject) -> Option<&str> {
 
 fn finalizer(install: &MeshInstall) -> Option<Action> {
     let there = install.metadata.finalizers.iter().flatten().any(|name| name == FINALIZER);
-    (!there).then(|| Action::Change(with_finalizers(install, &[FINALIZER]), Vec::new()))
+    (!there).then(|| {
+        let manifest = with_finalizers(object::MESH_INSTALL, &install.metadata, &[FINALIZER]);
+        Action::Change(manifest, Vec::new())
+    })
 }
 
-/// The MeshInstall with these finalizers of ours; its uid keeps it from being made anew.
-pub(crate) fn with_finalizers(install: &MeshInstall, finalizers: &[&str]) -> Manifest {
-    let meta = &install.metadata;
+/// An object of a kind of ours with these finalizers of ours; its uid keeps it from being made anew.
+pub(crate) fn with_finalizers(kind: &'static Kind, meta: &ObjectMeta, finalizers: &[&str]) -> Manifest {
     let meta = json!({ "name": meta.name, "uid": meta.uid, "finalizers": finalizers });
-    Manifest::bare(object::MESH_INSTALL, &json!({ "metadata": meta }))
+    Manifest::bare(kind, &json!({ "metadata": meta }))
 }
 
 /// Removes what was made and is no longer wanted.
 fn prune(install: &MeshInstall, observed: &Observed, wanted: &Wanted) -> Vec<Step> {
-    let keys: BTreeSet<&ObjectKey> = wanted.all().map(|(_, manifest)| &manifest.key).collect();
+    let keys = wanted.all().map(|(_, manifest)| &manifest.key);
+    let keys: BTreeSet<&ObjectKey> = keys.chain(&wanted.kept).collect();
+    let mut owners = beside::uids(&wanted.beside);
+    owners.extend(install.metadata.uid.as_deref());
     let planned: BTreeSet<&ObjectKey> = wanted.gateways.iter().map(|(key, _)| key).collect();
     let mut steps = Vec::new();
     for (key, found) in observed.ours().filter(|(key, _)| !keys.contains(key)) {
@@ -274,9 +309,7 @@ fn prune(install: &MeshInstall, observed: &Observed, wanted: &Wanted) -> Vec<Ste
         let gateway = ObjectKey::new(object::GATEWAY, &key.namespace, &owner.name);
         let unit = (owner.kind == object::GATEWAY.kind).then_some(gateway);
         let prune = match &unit {
-            None => {
-                Some(owner.uid.as_str()) == install.metadata.uid.as_deref() && knows_references(observed)
-            }
+            None => owners.contains(owner.uid.as_str()) && knows_references(observed),
             Some(gateway) => {
                 is_of(gateway, &owner.uid, observed)
                     && (planned.contains(gateway) || is_of_others(gateway, observed))

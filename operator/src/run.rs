@@ -30,6 +30,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use crate::{
     apply::apply,
+    beside,
     component::READY_PORT,
     object::{self, Kind, OURS, OWNED, ObjectKey},
     observed::{Observed, Place},
@@ -79,6 +80,7 @@ async fn answer(ready: watch::Receiver<bool>) {
 pub(crate) fn watched() -> Vec<(&'static Kind, Watched)> {
     let all = [
         object::MESH_INSTALL,
+        object::MESH_REVISION,
         object::DEFINITION,
         object::GATEWAY,
         object::REFERENCE_GRANT,
@@ -227,6 +229,7 @@ impl Operator {
         let mut plan =
             install.map_or_else(|| without_install(&self.observed), |it| plan(it, &self.observed));
         plan.steps.extend(others(&installs, &self.observed));
+        plan.steps.extend(beside::of_nobody(install, &self.observed));
         for step in &plan.steps {
             tracing::info!(object = %step.action.key(), action = step.action.verb(), why = step.action.why(), "apply");
         }

@@ -48,10 +48,10 @@ pub fn of(
 ) -> (Option<Manifest>, Vec<Transition>) {
     let old = install.status.clone().unwrap_or_default();
     let conditions = verdicts(observed, &findings);
-    let conditions =
-        conditions.into_iter().map(|verdict| condition(verdict, install, observed)).collect();
-    let Choice { healthy, failed, .. } = findings.choice;
     let observed_generation = install.metadata.generation;
+    let condition = |verdict| condition(verdict, &old.conditions, observed_generation, observed);
+    let conditions = conditions.into_iter().map(condition).collect();
+    let Choice { healthy, failed, .. } = findings.choice;
     let new = MeshInstallStatus { observed_generation, conditions, healthy, failed, inventory };
     let transitions = transitions(&old, &new);
     ((new != old).then(|| manifest(install, &new)), transitions)
@@ -61,7 +61,9 @@ pub fn of(
 pub fn superseded(install: &MeshInstall, other: &str, observed: &Observed) -> Option<Manifest> {
     let message =
         format!("MeshInstall {other} is older and in force: a cluster has one mesh; delete one of them");
-    let ready = condition(Verdict::no("Ready", "AnotherInstall", message), install, observed);
+    let old = install.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let verdict = Verdict::no("Ready", "AnotherInstall", message);
+    let ready = condition(verdict, old, install.metadata.generation, observed);
     let new = MeshInstallStatus {
         observed_generation: install.metadata.generation,
         conditions: vec![ready],
@@ -82,8 +84,9 @@ pub fn unreadable(object: &DynamicObject, why: &str, observed: &Observed) -> Opt
          a later version has brought, or upgrade the operator",
         observed.place.version
     );
-    let ready = condition(Verdict::no("Ready", "Unreadable", message), &install, observed);
     let mut new = install.status.clone().unwrap_or_default();
+    let verdict = Verdict::no("Ready", "Unreadable", message);
+    let ready = condition(verdict, &new.conditions, meta.generation, observed);
     new.observed_generation = meta.generation;
     new.conditions = vec![ready];
     (install.status.as_ref() != Some(&new)).then(|| manifest(&install, &new))
@@ -104,7 +107,7 @@ pub fn entry(key: &ObjectKey) -> InventoryEntry {
     }
 }
 
-struct Verdict {
+pub(crate) struct Verdict {
     kind: &'static str,
     holds: bool,
     reason: &'static str,
@@ -112,11 +115,11 @@ struct Verdict {
 }
 
 impl Verdict {
-    fn yes(kind: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn yes(kind: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
         Self { kind, holds: true, reason, message: message.into() }
     }
 
-    fn no(kind: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn no(kind: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
         Self { kind, holds: false, reason, message: message.into() }
     }
 }
@@ -204,7 +207,7 @@ fn proxies(observed: &Observed, findings: &Findings) -> Verdict {
 }
 
 /// The first few of `all`, and how many more there are.
-fn list(all: &[String]) -> String {
+pub(crate) fn list(all: &[String]) -> String {
     const FEW: usize = 3;
     let few = all.iter().take(FEW).cloned().collect::<Vec<_>>().join("; ");
     match all.len().saturating_sub(FEW) {
@@ -214,16 +217,20 @@ fn list(all: &[String]) -> String {
 }
 
 /// The condition for a verdict; its time moves only when its status does.
-fn condition(verdict: Verdict, install: &MeshInstall, observed: &Observed) -> Condition {
+pub(crate) fn condition(
+    verdict: Verdict,
+    old: &[Condition],
+    generation: Option<i64>,
+    observed: &Observed,
+) -> Condition {
     let status = if verdict.holds { "True" } else { "False" };
-    let old = install.status.iter().flat_map(|status| &status.conditions);
-    let old = old.into_iter().find(|old| old.type_ == verdict.kind && old.status == status);
+    let old = old.iter().find(|old| old.type_ == verdict.kind && old.status == status);
     Condition {
         type_: verdict.kind.to_owned(),
         status: status.to_owned(),
         reason: verdict.reason.to_owned(),
         message: verdict.message,
-        observed_generation: install.metadata.generation,
+        observed_generation: generation,
         last_transition_time: old.map_or(Time(observed.now), |old| old.last_transition_time.clone()),
     }
 }

@@ -8,6 +8,7 @@ use isthmus_crds::MeshInstall;
 use kube::core::DynamicObject;
 
 use crate::{
+    beside,
     object::{self, ObjectKey},
     observed::{Observed, owner},
     plan::{Action, FINALIZER, Plan, Step, delete, with_finalizers},
@@ -20,7 +21,8 @@ const PATIENCE_SECONDS: i64 = 120;
 pub fn plan(install: &MeshInstall, observed: &Observed) -> Plan {
     let uid = install.metadata.uid.as_deref().unwrap_or_default();
     let patient = !is_late(install, observed);
-    let mut steps = Vec::new();
+    // Whatever is in use ends with all of it.
+    let mut steps: Vec<Step> = beside::release(observed).collect();
     for stage in [Stage::Proxies, Stage::Gateways, Stage::Install] {
         let left: Vec<_> = observed.ours().filter(|(key, found)| stage.is_of(key, found, uid)).collect();
         let actions =
@@ -31,7 +33,9 @@ pub fn plan(install: &MeshInstall, observed: &Observed) -> Plan {
         }
     }
     let held = install.metadata.finalizers.iter().flatten().any(|name| name == FINALIZER);
-    let release = held.then(|| Action::Change(with_finalizers(install, &[]), Vec::new()));
+    let release = held.then(|| {
+        Action::Change(with_finalizers(object::MESH_INSTALL, &install.metadata, &[]), Vec::new())
+    });
     steps.extend(release.map(|action| Step { unit: None, action }));
     Plan { steps, transitions: Vec::new(), waits: false }
 }
@@ -57,7 +61,7 @@ impl Stage {
                 of_gateway && serve.contains(&key.kind)
             }
             Self::Gateways => of_gateway,
-            Self::Install => owner.uid == install,
+            Self::Install => owner.uid == install || owner.kind == object::MESH_REVISION.kind,
         }
     }
 }

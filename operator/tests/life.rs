@@ -226,6 +226,100 @@ fn f15_a_revision_that_does_not_run_is_undone() {
     assert_eq!(condition(&observed, "Ready"), "True InForce: version 0.1.0 runs");
 }
 
+/// The image and the control plane of the Gateway's proxies.
+fn run_by(observed: &Observed) -> [String; 2] {
+    let key = ObjectKey::new(object::DEPLOYMENT, "shop", "web-isthmus");
+    let deployment = &observed.object(&key).unwrap().data;
+    ["image", "args/1"].map(|field| {
+        let field = deployment.pointer(&format!("/spec/template/spec/containers/0/{field}"));
+        field.unwrap().as_str().unwrap().to_owned()
+    })
+}
+
+/// Changes a MeshRevision or a Gateway.
+fn change(observed: &mut Observed, key: &ObjectKey, change: impl FnOnce(&mut Value)) {
+    let mut value = serde_json::to_value(observed.object(key).unwrap()).unwrap();
+    change(&mut value);
+    put(observed, value);
+}
+
+const OWN: [&str; 2] = ["isthmus.dev/proxy:0.1.0", "isthmus-control-plane.isthmus-system.svc:15012"];
+const NEXT: [&str; 2] =
+    ["isthmus.dev/proxy:0.2.0", "isthmus-control-plane-next.isthmus-system.svc:15012"];
+
+/// A mesh that runs, with a revision that runs its Gateway.
+fn beside() -> (Observed, ObjectKey, ObjectKey) {
+    let mut observed = running();
+    let meta = json!({ "name": "next" });
+    let spec = json!({ "meshInstall": "mesh", "version": "0.2.0" });
+    put(&mut observed, json!({ "kind": "MeshRevision", "metadata": meta, "spec": spec }));
+    let next = ObjectKey::new(object::MESH_REVISION, "", "next");
+    let web = ObjectKey::new(object::GATEWAY, "shop", "web");
+    change(&mut observed, &web, |web| {
+        web["metadata"]["labels"] = json!({ "isthmus.dev/revision": "next" });
+    });
+    (observed, next, web)
+}
+
+fn revision_says(observed: &Observed, kind: &str) -> String {
+    let key = ObjectKey::new(object::MESH_REVISION, "", "next");
+    let status = &observed.object(&key).unwrap().data["status"];
+    let found = status["conditions"].as_array().unwrap().iter().find(|one| one["type"] == kind).unwrap();
+    format!("{} {}: {}", found["status"], found["reason"], found["message"].as_str().unwrap())
+}
+
+#[test]
+fn f20_a_gateway_moves_to_another_revision_once_that_runs() {
+    let (mut observed, ..) = beside();
+    settle(&mut observed);
+    assert_eq!(run_by(&observed), OWN, "its control plane does not run yet");
+    run(&mut observed);
+    assert_eq!(run_by(&observed), NEXT);
+    assert_eq!(revision_says(&observed, "Ready"), r#""True" "InForce": version 0.2.0 runs"#);
+    let used = revision_says(&observed, "InUse");
+    assert!(
+        used.starts_with(r#""True" "RunsGateways": 1 Gateways are run by it (shop/web), 0"#),
+        "{used}"
+    );
+    // The mesh itself is what it was.
+    assert_eq!(condition(&observed, "Ready"), "True InForce: version 0.1.0 runs");
+    let install = observed.install().unwrap();
+    assert_eq!(plan(&install, &observed), Plan::default());
+}
+
+#[test]
+fn f10_f20_a_revision_in_use_is_not_removed() {
+    let (mut observed, next, web) = beside();
+    run(&mut observed);
+    change(&mut observed, &next, |next| {
+        next["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+    });
+    run(&mut observed);
+    assert_eq!(run_by(&observed), NEXT);
+    let used = revision_says(&observed, "InUse");
+    assert!(used.contains("shop/web") && used.contains("change or remove their label"), "{used}");
+    change(&mut observed, &web, |web| web["metadata"]["labels"] = json!({}));
+    run(&mut observed);
+    assert_eq!(run_by(&observed), OWN);
+    let left = observed.objects.keys().find(|key| key.name.contains("next"));
+    assert_eq!(left, None, "it is gone with all that it had");
+}
+
+#[test]
+fn f20_f21_the_end_of_the_mesh_waits_for_no_revision() {
+    let (mut observed, next, _) = beside();
+    run(&mut observed);
+    edit(&mut observed, |install| {
+        install["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+    });
+    settle(&mut observed);
+    assert!(observed.install().is_none());
+    let kept = observed.object(&next).unwrap();
+    assert_eq!(kept.metadata.finalizers.clone().unwrap_or_default(), [""; 0], "it is the user's");
+    let left: Vec<_> = observed.ours().map(|(key, _)| key.to_string()).collect();
+    assert!(left.iter().all(|name| name.starts_with("CustomResourceDefinition")), "{left:?}");
+}
+
 #[test]
 fn f21_the_end_leaves_nothing_of_ours() {
     let mut observed = running();

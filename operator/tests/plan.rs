@@ -27,6 +27,7 @@ fn shows(case: &Path, key: &ObjectKey) -> bool {
     match case.file_name().and_then(|name| name.to_str()) {
         Some("fresh") => key.kind != object::DEFINITION,
         Some("replicas") => pods || !own,
+        Some("revisions") => [object::MESH_REVISION, object::ROLE].contains(&key.kind),
         _ => !own,
     }
 }

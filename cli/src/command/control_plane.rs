@@ -13,6 +13,9 @@ pub(crate) struct ControlPlane {
     /// The MeshInstall that says what the mesh is.
     #[arg(long, value_name = "NAME")]
     mesh_install: String,
+    /// The MeshRevision that this is the control plane of. Without it, it is the MeshInstall's own.
+    #[arg(long, value_name = "NAME")]
+    revision: Option<String>,
     /// The namespace of this pod.
     #[arg(long, value_name = "NAMESPACE", env = "POD_NAMESPACE")]
     namespace: String,
@@ -35,6 +38,7 @@ impl ControlPlane {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let options = Options {
             install: self.mesh_install,
+            revision: self.revision,
             namespace: self.namespace,
             pod: self.pod,
             address: self.address,

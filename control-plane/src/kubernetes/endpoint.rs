@@ -6,7 +6,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use isthmus_api_server::{Client, Leadership};
-use isthmus_crds::names::{CONTROL_PLANE, OURS};
+use isthmus_crds::names::OURS;
 use k8s_openapi::{
     api::discovery::v1::{Endpoint as Pod, EndpointConditions, EndpointPort, EndpointSlice},
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
@@ -27,20 +27,19 @@ const LOOK: Duration = Duration::from_secs(10);
 /// The address of this replica.
 pub(super) struct Endpoint {
     namespace: String,
+    name: String,
     slice: EndpointSlice,
 }
 
 impl Endpoint {
-    /// Proxies call in at `address`; the slice goes when `owner` goes.
-    pub(super) fn new(namespace: &str, address: SocketAddr, owner: OwnerReference) -> Self {
-        let labels = [
-            ("kubernetes.io/service-name", CONTROL_PLANE),
-            ("endpointslice.kubernetes.io/managed-by", OURS.1),
-        ];
+    /// Proxies of the Service `name` call in at `address`; the slice goes when `owner` goes.
+    pub(super) fn new(namespace: &str, name: &str, address: SocketAddr, owner: OwnerReference) -> Self {
+        let labels =
+            [("kubernetes.io/service-name", name), ("endpointslice.kubernetes.io/managed-by", OURS.1)];
         let slice = EndpointSlice {
             metadata: ObjectMeta {
-                name: Some(CONTROL_PLANE.to_owned()),
-                labels: Some(labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into()),
+                name: Some(name.to_owned()),
+                labels: Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
                 owner_references: Some(vec![owner]),
                 ..ObjectMeta::default()
             },
@@ -57,7 +56,7 @@ impl Endpoint {
                 ..EndpointPort::default()
             }]),
         };
-        Self { namespace: namespace.to_owned(), slice }
+        Self { namespace: namespace.to_owned(), name: name.to_owned(), slice }
     }
 
     /// Keeps the slice as it should be while this replica leads, for ever.
@@ -81,7 +80,7 @@ impl Endpoint {
     }
 
     async fn ensure(&self, slices: &Api<EndpointSlice>, leadership: &Leadership) -> kube::Result<()> {
-        let there = slices.get_opt(CONTROL_PLANE).await?;
+        let there = slices.get_opt(&self.name).await?;
         let wanted = &self.slice;
         let same = there
             .is_some_and(|slice| slice.endpoints == wanted.endpoints && slice.ports == wanted.ports);
@@ -90,6 +89,6 @@ impl Endpoint {
         }
         tracing::info!("proxies are sent to this replica");
         let parameters = PatchParams::apply(MANAGER).force();
-        slices.patch(CONTROL_PLANE, &parameters, &Patch::Apply(wanted)).await.map(drop)
+        slices.patch(&self.name, &parameters, &Patch::Apply(wanted)).await.map(drop)
     }
 }

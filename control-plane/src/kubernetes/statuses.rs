@@ -29,6 +29,7 @@ use tokio::{
 };
 
 use self::merge::{demoted, merged};
+use super::owners::Owners;
 use crate::store::conditions;
 
 /// Who writes.
@@ -51,6 +52,8 @@ pub(super) struct Statuses(Arc<Shared>);
 struct Shared {
     client: Client,
     leadership: Leadership,
+    /// In whose name is written.
+    manager: String,
     book: Mutex<Book>,
     news: Notify,
 }
@@ -59,6 +62,7 @@ struct Book {
     /// When proxies should all be back.
     settled: Instant,
     observed: BTreeMap<ObjectKey, Observed>,
+    owners: Owners,
     desired: BTreeMap<ObjectKey, Value>,
     /// To be looked at.
     dirty: BTreeSet<ObjectKey>,
@@ -95,12 +99,36 @@ enum Outcome {
 }
 
 impl Statuses {
-    pub(super) fn new(client: Client, leadership: Leadership) -> Self {
-        Self(Arc::new(Shared { client, leadership, book: Mutex::new(Book::new()), news: Notify::new() }))
+    /// For the control plane of a MeshRevision; none for the MeshInstall's own.
+    pub(super) fn new(client: Client, leadership: Leadership, revision: Option<String>) -> Self {
+        let manager =
+            revision.as_ref().map_or_else(|| MANAGER.to_owned(), |name| format!("{MANAGER}-{name}"));
+        let book = Mutex::new(Book { owners: Owners::new(revision), ..Book::new() });
+        Self(Arc::new(Shared { client, leadership, manager, book, news: Notify::new() }))
+    }
+
+    /// There are these MeshRevisions.
+    pub(super) fn revisions(&self, names: BTreeSet<String>) {
+        let mut book = self.book();
+        if book.owners.there_are(names) {
+            self.look_anew(&mut book);
+        }
+    }
+
+    /// Somebody else may own something now.
+    fn look_anew(&self, book: &mut Book) {
+        let all: Vec<_> = book.desired.keys().cloned().collect();
+        book.dirty.extend(all);
+        self.0.news.notify_one();
     }
 
     /// An object was seen.
     pub(super) fn observed(&self, kind: Kind, object: &DynamicObject) {
+        let mut book = self.book();
+        if book.owners.saw(kind, object) {
+            self.look_anew(&mut book);
+        }
+        drop(book);
         if plural(kind).is_none() {
             return;
         }
@@ -120,6 +148,9 @@ impl Statuses {
     /// An object is gone.
     pub(super) fn gone(&self, key: &ObjectKey) {
         let mut book = self.book();
+        if book.owners.gone(key) {
+            self.look_anew(&mut book);
+        }
         book.observed.remove(key);
         book.desired.remove(key);
         book.dirty.remove(key);
@@ -160,10 +191,10 @@ impl Statuses {
             while writes.len() < AT_ONCE
                 && let Some(write) = self.next()
             {
-                let client = self.0.client.clone();
+                let (client, manager) = (self.0.client.clone(), self.0.manager.clone());
                 writes.spawn(async move {
                     let key = write.key.clone();
-                    (key, perform(&client, write).await)
+                    (key, perform(&client, manager, write).await)
                 });
             }
             let later = self.book().delayed.first().map(|(at, _)| *at);
@@ -187,7 +218,10 @@ impl Statuses {
             let (Some(desired), Some(observed)) = (desired, book.observed.get(&key).cloned()) else {
                 continue;
             };
-            let Some(status) = merged(key.kind, &observed.status, &desired, &conditions::now()) else {
+            let Some(desired) = book.owners.ours(&key, desired) else { continue };
+            let others = |parent: &Value| book.owners.is_others(&key, parent);
+            let now = conditions::now();
+            let Some(status) = merged(key.kind, &observed.status, &desired, &others, &now) else {
                 continue;
             };
             if Instant::now() < book.settled && demoted(&observed.status, &status) {
@@ -246,6 +280,7 @@ impl Book {
     fn new() -> Self {
         Self {
             settled: Instant::now(),
+            owners: Owners::default(),
             observed: BTreeMap::new(),
             desired: BTreeMap::new(),
             dirty: BTreeSet::new(),
@@ -282,7 +317,7 @@ fn plural(kind: Kind) -> Option<&'static str> {
     }
 }
 
-async fn perform(client: &Client, write: Write) -> Outcome {
+async fn perform(client: &Client, manager: String, write: Write) -> Outcome {
     let Write { key, api_version, resource_version, status } = write;
     let version = api_version.rsplit('/').next().unwrap_or_default().to_owned();
     let resource = ApiResource {
@@ -300,7 +335,7 @@ async fn perform(client: &Client, write: Write) -> Outcome {
     };
     let patch = json!({"metadata": {"resourceVersion": resource_version}, "status": status});
     let patch = Patch::Merge(&patch);
-    let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    let parameters = PatchParams { field_manager: Some(manager), ..PatchParams::default() };
     let writing = objects.patch_status(name, &parameters, &patch);
     // What is stuck must not keep a place.
     let Ok(written) = timeout(PATIENCE, writing).await else { return Outcome::Again(RETRY) };

@@ -3,7 +3,7 @@
 
 use isthmus_crds::{
     GROUP, MCS_GROUP,
-    names::{AUTHORITY, CONTROL_PLANE, ROOT},
+    names::{AUTHORITY, CONTROL_PLANE, ROOT, control_plane as control_plane_of},
 };
 use k8s_openapi::api::rbac::v1::{
     ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject,
@@ -61,7 +61,7 @@ pub fn cluster_rules() -> Vec<PolicyRule> {
         rule("apiextensions.k8s.io", &["customresourcedefinitions"], READ),
         rule(MCS_GROUP, &["serviceexports", "serviceimports"], READ),
         rule(MCS_GROUP, &["serviceexports/status", "serviceimports/status"], WRITE_STATUS),
-        rule(GROUP, &["meshinstalls", "meshpeers"], READ),
+        rule(GROUP, &["meshinstalls", "meshpeers", "meshrevisions"], READ),
         rule(GROUP, &["meshpeers/status"], WRITE_STATUS),
         rule("authentication.k8s.io", &["tokenreviews"], &["create"]),
         only(&[ROOT], rule("", &["configmaps"], KEEP)),
@@ -71,11 +71,16 @@ pub fn cluster_rules() -> Vec<PolicyRule> {
 
 /// What the control plane may do in its own namespace: keep its CA, agree on who leads, and say where that
 /// one is.
-pub fn own_rules() -> Vec<PolicyRule> {
+///
+/// `revisions` are the names of those beside the MeshInstall's own: each leads, and is found, for itself.
+pub fn own_rules<'a>(revisions: impl Iterator<Item = &'a str>) -> Vec<PolicyRule> {
+    let names = revisions.map(|name| control_plane_of(Some(name)));
+    let names: Vec<String> = std::iter::once(control_plane_of(None)).chain(names).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
     vec![
         only(&[AUTHORITY], rule("", &["secrets"], KEEP)),
-        only(&[CONTROL_PLANE], rule("coordination.k8s.io", &["leases"], KEEP)),
-        only(&[CONTROL_PLANE], rule("discovery.k8s.io", &["endpointslices"], KEEP)),
+        only(&names, rule("coordination.k8s.io", &["leases"], KEEP)),
+        only(&names, rule("discovery.k8s.io", &["endpointslices"], KEEP)),
         // The name of what is created by POST is not known when it is asked whether that is allowed.
         rule("", &["secrets"], &["create"]),
         rule("coordination.k8s.io", &["leases"], &["create"]),
@@ -83,7 +88,7 @@ pub fn own_rules() -> Vec<PolicyRule> {
 }
 
 /// The roles of the control plane, with their bindings.
-pub fn roles(mesh: &Mesh) -> Vec<Manifest> {
+pub fn roles<'a>(mesh: &Mesh, revisions: impl Iterator<Item = &'a str>) -> Vec<Manifest> {
     let meta = |kind| mesh.meta(kind, "control-plane", CONTROL_PLANE);
     let cluster_role = ClusterRole {
         metadata: meta(object::CLUSTER_ROLE),
@@ -95,7 +100,7 @@ pub fn roles(mesh: &Mesh) -> Vec<Manifest> {
         role_ref: role("ClusterRole", CONTROL_PLANE),
         subjects: Some(vec![control_plane(mesh)]),
     };
-    let role_ = Role { metadata: meta(object::ROLE), rules: Some(own_rules()) };
+    let role_ = Role { metadata: meta(object::ROLE), rules: Some(own_rules(revisions)) };
     let binding = RoleBinding {
         metadata: meta(object::ROLE_BINDING),
         role_ref: role("Role", CONTROL_PLANE),

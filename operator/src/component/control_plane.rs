@@ -34,19 +34,19 @@ pub fn deployment(mesh: &Mesh) -> Manifest {
     let given = &mesh.revision.control_plane;
     let spec = DeploymentSpec {
         replicas: Some(i32::from(replicas(given))),
-        selector: pods(),
+        selector: pods(mesh),
         progress_deadline_seconds: Some(mesh.timeout.try_into().unwrap_or(i32::MAX)),
         strategy: Some(never_fewer()),
         template: PodTemplateSpec {
             metadata: Some(ObjectMeta {
-                labels: Some(object::labels("control-plane")),
+                labels: Some(mesh.control_plane_labels()),
                 ..ObjectMeta::default()
             }),
             spec: Some(pod(mesh, given)),
         },
         ..DeploymentSpec::default()
     };
-    let metadata = mesh.meta(object::DEPLOYMENT, "control-plane", CONTROL_PLANE);
+    let metadata = mesh.control_plane_meta(object::DEPLOYMENT);
     Manifest::new(object::DEPLOYMENT, &Deployment { metadata, spec: Some(spec), status: None })
 }
 
@@ -65,8 +65,10 @@ fn replicas(given: &ControlPlane) -> u16 {
     given.replicas.unwrap_or(1)
 }
 
-fn pods() -> LabelSelector {
-    selector(&[object::OURS, ("app.kubernetes.io/component", "control-plane")])
+fn pods(mesh: &Mesh) -> LabelSelector {
+    let mut labels = mesh.control_plane_labels();
+    labels.remove("app.kubernetes.io/part-of");
+    LabelSelector { match_labels: Some(labels), ..LabelSelector::default() }
 }
 
 fn pod(mesh: &Mesh, given: &ControlPlane) -> PodSpec {
@@ -81,7 +83,7 @@ fn pod(mesh: &Mesh, given: &ControlPlane) -> PodSpec {
             ..container("control-plane", given.image.as_ref(), arguments(mesh))
         }],
         volumes: Some(vec![scratch("state")]),
-        topology_spread_constraints: Some(spread(&pods())),
+        topology_spread_constraints: Some(spread(&pods(mesh))),
         ..PodSpec::default()
     }
 }
@@ -89,7 +91,9 @@ fn pod(mesh: &Mesh, given: &ControlPlane) -> PodSpec {
 /// The control plane's command line: everything else it reads from the MeshInstall.
 fn arguments(mesh: &Mesh) -> Vec<String> {
     let ready = format!("[::]:{READY_PORT}");
-    ["control-plane", "--mesh-install", &mesh.name, "--ready-address", &ready].map(str::to_owned).into()
+    let all = ["control-plane", "--mesh-install", &mesh.name, "--ready-address", &ready];
+    let revision = mesh.side.iter().flat_map(|side| ["--revision", &side.name]);
+    all.into_iter().chain(revision).map(str::to_owned).collect()
 }
 
 fn port(name: &str, number: i32) -> ContainerPort {
@@ -120,7 +124,7 @@ pub fn service(mesh: &Mesh) -> Manifest {
         }]),
         ..ServiceSpec::default()
     };
-    let metadata = mesh.meta(object::SERVICE, "control-plane", CONTROL_PLANE);
+    let metadata = mesh.control_plane_meta(object::SERVICE);
     Manifest::new(object::SERVICE, &Service { metadata, spec: Some(spec), status: None })
 }
 
@@ -130,10 +134,10 @@ pub fn disruption_budget(mesh: &Mesh) -> Option<Manifest> {
     let several = replicas(&mesh.revision.control_plane) > 1;
     let spec = PodDisruptionBudgetSpec {
         max_unavailable: Some(IntOrString::Int(1)),
-        selector: Some(pods()),
+        selector: Some(pods(mesh)),
         ..PodDisruptionBudgetSpec::default()
     };
-    let metadata = mesh.meta(object::DISRUPTION_BUDGET, "control-plane", CONTROL_PLANE);
+    let metadata = mesh.control_plane_meta(object::DISRUPTION_BUDGET);
     let budget = PodDisruptionBudget { metadata, spec: Some(spec), status: None };
     several.then(|| Manifest::new(object::DISRUPTION_BUDGET, &budget))
 }
@@ -154,11 +158,11 @@ pub fn network_policy(mesh: &Mesh) -> Manifest {
         ..NetworkPolicyPeer::default()
     };
     let spec = NetworkPolicySpec {
-        pod_selector: Some(pods()),
+        pod_selector: Some(pods(mesh)),
         policy_types: Some(vec!["Ingress".to_owned()]),
         ingress: Some(vec![from_port(PORT, Some(vec![proxies])), from_port(READY_PORT, None)]),
         ..NetworkPolicySpec::default()
     };
-    let metadata = mesh.meta(object::NETWORK_POLICY, "control-plane", CONTROL_PLANE);
+    let metadata = mesh.control_plane_meta(object::NETWORK_POLICY);
     Manifest::new(object::NETWORK_POLICY, &NetworkPolicy { metadata, spec: Some(spec) })
 }

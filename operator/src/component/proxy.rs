@@ -130,12 +130,12 @@ const ROOT: &str = "/var/run/secrets/isthmus-root";
 /// The proxy's command line.
 fn arguments(edge: Edge<'_>) -> Vec<String> {
     let Mesh { namespace, trust_domain, .. } = edge.mesh;
-    let name = names::CONTROL_PLANE;
+    let (name, account) = (edge.mesh.control_plane(), names::CONTROL_PLANE);
     let mut all = vec![
         "--control-plane".to_owned(),
         format!("{name}.{namespace}.svc:{}", control_plane::PORT),
         "--control-plane-id".to_owned(),
-        format!("spiffe://{trust_domain}/ns/{namespace}/sa/{name}"),
+        format!("spiffe://{trust_domain}/ns/{namespace}/sa/{account}"),
         "--roots".to_owned(),
         format!("{ROOT}/root.pem"),
         "--token-file".to_owned(),

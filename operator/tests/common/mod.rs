@@ -13,6 +13,7 @@ use serde_json::Value;
 
 const KINDS: &[&Kind] = &[
     object::MESH_INSTALL,
+    object::MESH_REVISION,
     object::DEFINITION,
     object::GATEWAY_CLASS,
     object::GATEWAY,

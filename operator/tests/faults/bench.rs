@@ -75,6 +75,11 @@ impl Bench {
         bench
     }
 
+    /// A kubeconfig of the administrator, past the proxy.
+    pub(crate) fn administrator(&self) -> PathBuf {
+        self.server.kubeconfig()
+    }
+
     pub(crate) fn kubectl(&self, arguments: &[&str]) -> String {
         block_in_place(|| self.server.kubectl(arguments).unwrap())
     }

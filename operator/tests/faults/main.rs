@@ -13,3 +13,4 @@
 mod bench;
 mod cases;
 mod crashes;
+mod revisions;

@@ -11,21 +11,31 @@ const OWN: &str = "isthmus.dev/";
 const OVERLAP: &str = "OverlappingTLSConfig";
 
 /// The status that `observed` is to become, with `ours` in it (null when nothing of it is ours any more);
-/// none when it is that already. `now` is the time of conditions that change.
-pub(super) fn merged(kind: Kind, observed: &Value, ours: &Value, now: &str) -> Option<Value> {
-    let status = match kind {
-        Kind::HttpRoute => route(observed, ours, now),
-        _ => fields(observed, ours, now)?,
-    };
+/// none when it is that already. `others` says of an entry of a route that another revision of this
+/// controller wrote it, and `now` is the time of conditions that change.
+pub(super) fn merged(
+    kind: Kind,
+    observed: &Value,
+    ours: &Value,
+    others: &dyn Fn(&Value) -> bool,
+    now: &str,
+) -> Option<Value> {
+    if kind == Kind::HttpRoute {
+        let status = route(observed, ours, others, now);
+        return (!list(&status, "parents").eq(list(observed, "parents"))).then_some(status);
+    }
+    let status = fields(observed, ours, now)?;
     (status != *observed).then_some(status)
 }
 
 /// `status.parents`: an element for each parent and controller. Each stays in its place: a controller that
 /// orders the list in another way would otherwise be fought over it for ever (case F9).
-fn route(observed: &Value, ours: &Value, now: &str) -> Value {
+fn route(observed: &Value, ours: &Value, others: &dyn Fn(&Value) -> bool, now: &str) -> Value {
     let mut ours = ours.clone();
     conditions::stamp(&mut ours, Some(observed), now);
-    let is_ours = |parent: &&Value| parent.get("controllerName").is_some_and(|name| name == CONTROLLER);
+    let is_ours = |parent: &&Value| {
+        parent.get("controllerName").is_some_and(|name| name == CONTROLLER) && !others(parent)
+    };
     let mut left: Vec<Value> = list(&ours, "parents").cloned().collect();
     let mut all = Vec::new();
     for parent in list(observed, "parents") {
@@ -111,7 +121,12 @@ mod tests {
     use isthmus_world::Kind;
     use serde_json::{Value, json};
 
-    use super::{demoted, merged};
+    use super::demoted;
+
+    /// With one revision.
+    fn merged(kind: Kind, observed: &Value, ours: &Value, now: &str) -> Option<Value> {
+        super::merged(kind, observed, ours, &|_| false, now)
+    }
 
     fn condition(kind: &str, status: &str, reason: &str) -> Value {
         json!({"type": kind, "status": status, "reason": reason, "message": ""})
@@ -137,6 +152,21 @@ mod tests {
         assert_eq!(merged(Kind::HttpRoute, &turned, &ours, "t2"), None, "the order is no difference");
         let gone = merged(Kind::HttpRoute, &first, &Value::Null, "t2").unwrap();
         assert_eq!(gone, observed);
+    }
+
+    #[test]
+    fn f20_entries_of_another_revision_stay() {
+        let observed = json!({"parents": [parent(CONTROLLER, "theirs", "True")]});
+        let others = |parent: &Value| parent["parentRef"]["name"] == "theirs";
+        let merged = |observed: &Value, ours: &Value| {
+            super::merged(Kind::HttpRoute, observed, ours, &others, "t1")
+        };
+        assert_eq!(merged(&observed, &Value::Null), None);
+        assert_eq!(merged(&Value::Null, &Value::Null), None, "nothing is no list of nothing");
+        let ours = json!({"parents": [parent(CONTROLLER, "ours", "True")]});
+        let both = merged(&observed, &ours).unwrap();
+        assert_eq!(both["parents"].as_array().unwrap().len(), 2);
+        assert_eq!(merged(&both, &Value::Null), Some(observed));
     }
 
     #[test]
@@ -167,7 +197,7 @@ mod tests {
             {"type": "example.com/Checked", "status": "True", "lastTransitionTime": "t0"},
         ]));
         let ours = listener(json!([condition("Accepted", "True", "Accepted")]));
-        let merged = |observed: &Value| super::merged(Kind::Gateway, observed, &ours, "t1");
+        let merged = |observed: &Value| merged(Kind::Gateway, observed, &ours, "t1");
         let first = merged(&observed).unwrap();
         let conditions = first["listeners"][0]["conditions"].as_array().unwrap();
         let types: Vec<_> = conditions.iter().map(|c| c["type"].clone()).collect();
