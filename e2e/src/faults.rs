@@ -74,6 +74,8 @@ struct State {
     /// Requests, and those among them that write, since the fault began.
     requests: AtomicUsize,
     writes: AtomicUsize,
+    /// Connections that were refused since the fault began.
+    refused: AtomicUsize,
 }
 
 type Answer = Response<UnsyncBoxBody<Bytes, io::Error>>;
@@ -94,6 +96,7 @@ impl Proxy {
             fault: watch::Sender::new(Fault::None),
             requests: AtomicUsize::new(0),
             writes: AtomicUsize::new(0),
+            refused: AtomicUsize::new(0),
         });
         tokio::spawn(accept(listener, upstream, Arc::clone(&state)));
         Ok(Self { address, state })
@@ -119,6 +122,7 @@ impl Proxy {
     pub fn does(&self, fault: Fault) {
         self.state.requests.store(0, Ordering::Relaxed);
         self.state.writes.store(0, Ordering::Relaxed);
+        self.state.refused.store(0, Ordering::Relaxed);
         self.state.fault.send_replace(fault);
     }
 
@@ -131,11 +135,18 @@ impl Proxy {
     pub fn writes(&self) -> usize {
         self.state.writes.load(Ordering::Relaxed)
     }
+
+    /// How many connections it refused since the fault began.
+    pub fn refused(&self) -> usize {
+        self.state.refused.load(Ordering::Relaxed)
+    }
 }
 
 async fn accept(listener: TcpListener, upstream: Client, state: Arc<State>) {
     while let Ok((stream, _)) = listener.accept().await {
-        if *state.fault.borrow() != Fault::Refuse {
+        if *state.fault.borrow() == Fault::Refuse {
+            state.refused.fetch_add(1, Ordering::Relaxed);
+        } else {
             tokio::spawn(serve(stream, upstream.clone(), Arc::clone(&state)));
         }
     }

@@ -25,7 +25,6 @@ use State::{Open, Pinned};
 /// There is nothing yet that could fail in this way.
 const SIDECARS: State = Open("there are no sidecars, and so no capture and no tunnel, yet");
 const POLICIES: State = Open("there are no policies yet");
-const KUBERNETES: State = Open("no test on Kubernetes pins it yet");
 const ROTATION: State = Open("roots are not rotated yet");
 
 /// Every case, in order of id.
@@ -133,7 +132,7 @@ const CASES: &[(&str, &str, State)] = &[
     ("f10", "finalizers", Pinned),
     ("f11", "half an upgrade of CRDs", Pinned),
     ("f12", "Gateway API of another version", Pinned),
-    ("f13", "webhooks that are away", KUBERNETES),
+    ("f13", "webhooks that are away", Pinned),
     ("f14", "edits by others of what we made", Pinned),
     ("f15", "a mistake and its undoing", Pinned),
     ("f16", "namespaces that are going", Pinned),
@@ -180,7 +179,7 @@ const CASES: &[(&str, &str, State)] = &[
     ("i3", "the rules of the CRDs", Pinned),
     ("i4", "the conformance manifests are valid", Pinned),
     ("i5", "supply chain", Open("nothing is released yet")),
-    ("i6", "an ordinary user's rights suffice", KUBERNETES),
+    ("i6", "an ordinary user's rights suffice", Pinned),
 ];
 
 fn root() -> PathBuf {

@@ -45,6 +45,19 @@ fn f23_the_operator_reads_no_secret() {
 }
 
 #[test]
+fn f13_no_webhook_is_installed() {
+    let rules = chart::cluster_role_rules().into_iter().chain(chart::role_rules());
+    let groups: Vec<String> = rules.flat_map(|rule| rule.api_groups.unwrap_or_default()).collect();
+    assert!(!groups.iter().any(|group| group == "admissionregistration.k8s.io" || group == "*"));
+    for chart in ["isthmus", "isthmus-crds"] {
+        for file in fs::read_dir(charts().join(chart).join("templates")).unwrap() {
+            let text = fs::read_to_string(file.unwrap().path()).unwrap();
+            assert!(!text.contains("WebhookConfiguration") && !text.contains("strategy: Webhook"));
+        }
+    }
+}
+
+#[test]
 fn the_definitions_are_those_of_the_types() {
     let all = chart::definitions();
     for (name, definition) in &all {

@@ -17,8 +17,9 @@ use common::{observed, print};
 use isthmus_crds::names::NAMESPACE;
 use isthmus_operator::{
     object::{self, ObjectKey},
-    plan::plan,
+    plan::{Action, plan},
 };
+use serde_json::{Value, json};
 
 /// One case shows the whole of an install; the others show what is made for Gateways and who runs pods.
 fn shows(case: &Path, key: &ObjectKey) -> bool {
@@ -51,4 +52,31 @@ fn plans_are_those_of_the_files() {
         assert_eq!(expected, text, "{}: run the test with ISTHMUS_UPDATE=1", case.display());
     }
     assert!(cases.len() > 3);
+}
+
+#[test]
+fn i6_pods_may_do_nothing_that_they_need_not() {
+    let there = include_str!("../testdata/gateways/there.yaml");
+    let observed = observed(there);
+    let plan = plan(&observed.install().unwrap(), &observed);
+    let made = plan.steps.iter().filter_map(|step| match &step.action {
+        Action::Create(manifest) if manifest.key.kind == object::DEPLOYMENT => Some(&manifest.value),
+        _ => None,
+    });
+    let pods: Vec<&Value> = made.map(|deployment| &deployment["spec"]["template"]["spec"]).collect();
+    assert_eq!(pods.len(), 2, "a control plane and proxies");
+    for pod in pods {
+        let security = &pod["securityContext"];
+        assert_eq!(security["runAsNonRoot"], true);
+        assert_eq!(security["seccompProfile"]["type"], "RuntimeDefault");
+        for container in pod["containers"].as_array().unwrap() {
+            let security = &container["securityContext"];
+            assert_eq!(security["capabilities"], json!({ "drop": ["ALL"] }));
+            assert_eq!(security["allowPrivilegeEscalation"], false);
+            assert_eq!(security["readOnlyRootFilesystem"], true);
+        }
+        for field in ["hostNetwork", "hostPID", "hostIPC"] {
+            assert_eq!(pod[field], Value::Null);
+        }
+    }
 }

@@ -25,11 +25,11 @@ use serde_json::{Value, json};
 use tokio::{sync::mpsc, task::block_in_place, time::sleep};
 
 /// Enough for anything here on a busy machine.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(3);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(30);
 
-const PLACES: &str = r"
+pub(crate) const PLACES: &str = r"
 apiVersion: v1
 kind: Namespace
 metadata: {name: isthmus-system}
@@ -66,9 +66,7 @@ impl Bench {
         let account = "system:serviceaccount:isthmus-system:isthmus-operator";
         let kubeconfig = proxy.kubeconfig(&server, Some(account)).unwrap();
         let bench = Self { client, proxy, kubeconfig, server };
-        let definitions = block_in_place(|| conformance::definitions("standard")).unwrap();
-        bench.apply(&std::fs::read_to_string(definitions).unwrap());
-        bench.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]);
+        bench.define_gateway_api(&gateway_api());
         bench.apply(PLACES);
         bench.permit(|_| true);
         tokio::spawn(run_pods(bench.client.clone()));
@@ -86,6 +84,12 @@ impl Bench {
 
     pub(crate) fn apply(&self, manifests: &str) {
         block_in_place(|| self.server.apply(manifests).unwrap());
+    }
+
+    /// Applies the definitions of Gateway API, and waits until they are in force.
+    pub(crate) fn define_gateway_api(&self, definitions: &str) {
+        self.apply(definitions);
+        self.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]);
     }
 
     /// Gives the operator the rights of its chart on these resources, and no others.
@@ -117,6 +121,15 @@ impl Bench {
             apply::write(&self.client, &install).await.map_err(|error| error.to_string())
         });
         written.await;
+    }
+
+    /// Waits until so many connections were refused.
+    pub(crate) async fn refused(&self, most: usize) {
+        until("connections are refused", async || {
+            let refused = self.proxy.refused();
+            if refused >= most { Ok(()) } else { Err(format!("{refused} were")) }
+        })
+        .await;
     }
 
     pub(crate) async fn uninstall(&self) {
@@ -186,10 +199,23 @@ impl Bench {
     }
 }
 
+/// The definitions of Gateway API.
+pub(crate) fn gateway_api() -> String {
+    let definitions = block_in_place(|| conformance::definitions("standard")).unwrap();
+    std::fs::read_to_string(definitions).unwrap()
+}
+
 /// A process of the operator. To drop it is to kill it; a test that fails shows what it said.
 pub(crate) struct Operator {
     process: Child,
     log: File,
+}
+
+impl Operator {
+    /// Whether it has not ended by itself.
+    pub(crate) fn runs(&mut self) -> bool {
+        self.process.try_wait().unwrap().is_none()
+    }
 }
 
 impl Drop for Operator {

@@ -14,7 +14,9 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::bench::{Bench, until};
+use isthmus_e2e::faults::Fault;
+
+use crate::bench::{Bench, PLACES, gateway_api, until};
 
 fn control_plane() -> ObjectKey {
     ObjectKey::new(object::DEPLOYMENT, "isthmus-system", "isthmus-control-plane")
@@ -46,6 +48,48 @@ async fn label(bench: &Bench, key: &ObjectKey) {
     let api: Api<DynamicObject> = Api::namespaced_with(bench.client.clone(), &key.namespace, &resource);
     let patch = json!({ "metadata": { "labels": { "example.com/of": "somebody" } } });
     api.patch(&key.name, &PatchParams::default(), &Patch::Merge(&patch)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f4_an_operator_waits_for_an_api_server_that_is_away() {
+    let bench = Bench::new().await;
+    bench.define(|_| {});
+    bench.proxy.does(Fault::Refuse);
+    let mut operator = bench.operator();
+    bench.install(&json!({})).await;
+    bench.refused(20).await;
+    assert!(operator.runs(), "it is not away for good");
+    bench.proxy.does(Fault::None);
+    bench.told("True InForce").await;
+    // Away again, while somebody changes something.
+    bench.proxy.does(Fault::Refuse);
+    bench.install(&json!({ "controlPlane": { "replicas": 2 } })).await;
+    bench.refused(20).await;
+    bench.proxy.does(Fault::None);
+    let budget = ObjectKey::new(object::DISRUPTION_BUDGET, "isthmus-system", "isthmus-control-plane");
+    until("the change is in force", async || bench.object(&budget).await.ok_or("it is not")).await;
+    assert!(operator.runs());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f12_an_operator_works_without_gateway_api_and_with_another_version_of_it() {
+    let bench = Bench::new().await;
+    bench.define(|_| {});
+    let kinds = ["gatewayclasses", "gateways", "httproutes", "referencegrants"];
+    for kind in kinds.map(|kind| format!("{kind}.gateway.networking.k8s.io")) {
+        bench.kubectl(&["delete", "crd", &kind]);
+    }
+    let _operator = bench.operator();
+    bench.install(&json!({})).await;
+    bench.told("False DefinitionsMissing: the definition gatewayclasses").await;
+    assert!(bench.object(&control_plane()).await.is_some(), "what needs none of it is there");
+    let definitions = gateway_api();
+    bench.define_gateway_api(&definitions.replace("bundle-version: v1.7.0", "bundle-version: v1.99.0"));
+    bench.told("False UnsupportedVersion").await;
+    bench.define_gateway_api(&definitions);
+    bench.apply(PLACES);
+    bench.told("True InForce").await;
+    until("the Gateway is run", async || bench.object(&proxies()).await.ok_or("it is not")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

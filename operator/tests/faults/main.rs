@@ -13,4 +13,5 @@
 mod bench;
 mod cases;
 mod crashes;
+mod limits;
 mod revisions;

@@ -90,10 +90,10 @@ async fn f10_f20_a_gateway_moves_between_revisions_and_each_ends_when_it_may() {
 }
 
 /// A control plane as its pod runs it. To drop it is to kill it.
-struct ControlPlane(Child);
+pub(crate) struct ControlPlane(Child);
 
 impl ControlPlane {
-    fn start(bench: &Bench, revision: &[&str]) -> Self {
+    pub(crate) fn start(bench: &Bench, revision: &[&str]) -> Self {
         let mut command = Command::new(programs().join("isthmus"));
         let local = |address: SocketAddr| address.to_string();
         command.args(["control-plane", "--mesh-install=mesh", "--namespace=isthmus-system"]);
