@@ -65,7 +65,7 @@ spec:
 ";
 
 /// A Gateway, a route, and a backend that the cluster has the image of anyway.
-const WEB: &str = r#"
+const WEB: &str = r"
 apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
 metadata: {name: web, namespace: default}
@@ -100,7 +100,7 @@ metadata: {name: backend, namespace: default}
 spec:
   selector: {app: backend}
   ports: [{port: 8080}]
-"#;
+";
 
 /// Another control plane beside the mesh's own.
 const NEXT: &str = r"
