@@ -161,8 +161,10 @@ fn the_guide_works_as_it_is_written() {
 fn the_page_of_kubernetes_works_as_it_is_written() {
     let clusters = cluster::up(1, 1).unwrap();
     let cluster = &clusters.all()[0];
-    // What a cluster of `make clusters` has.
-    load_images(cluster, VERSION).unwrap();
+    // What a cluster of `make clusters` has, and the version that the page tries beside it.
+    for version in [VERSION, "0.2.0"] {
+        load_images(cluster, version).unwrap();
+    }
     define(cluster, "standard").unwrap();
     let mut reader = Reader::new();
     let tools = built::programs().unwrap().join("bin");
