@@ -103,7 +103,7 @@ impl Statuses {
     pub(super) fn new(client: Client, leadership: Leadership, revision: Option<String>) -> Self {
         let manager =
             revision.as_ref().map_or_else(|| MANAGER.to_owned(), |name| format!("{MANAGER}-{name}"));
-        let book = Mutex::new(Book { owners: Owners::new(revision), ..Book::new() });
+        let book = Mutex::new(Book::new(Owners::new(revision)));
         Self(Arc::new(Shared { client, leadership, manager, book, news: Notify::new() }))
     }
 
@@ -117,8 +117,7 @@ impl Statuses {
 
     /// Somebody else may own something now.
     fn look_anew(&self, book: &mut Book) {
-        let all: Vec<_> = book.desired.keys().cloned().collect();
-        book.dirty.extend(all);
+        book.look_at_all();
         self.0.news.notify_one();
     }
 
@@ -128,7 +127,6 @@ impl Statuses {
         if book.owners.saw(kind, object) {
             self.look_anew(&mut book);
         }
-        drop(book);
         if plural(kind).is_none() {
             return;
         }
@@ -136,7 +134,6 @@ impl Statuses {
         let metadata = &object.metadata;
         let (namespace, name) = (metadata.namespace.as_deref(), metadata.name.as_deref());
         let key = ObjectKey::new(kind, namespace.unwrap_or_default(), name.unwrap_or_default());
-        let mut book = self.book();
         book.observed.insert(key.clone(), seen);
         if book.desired.contains_key(&key) {
             book.dirty.insert(key);
@@ -267,8 +264,7 @@ impl Statuses {
         let mut book = self.book();
         book.settled = Instant::now() + GRACE;
         book.writing.clear();
-        let all: Vec<_> = book.desired.keys().cloned().collect();
-        book.dirty.extend(all);
+        book.look_at_all();
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -277,16 +273,20 @@ impl Statuses {
 }
 
 impl Book {
-    fn new() -> Self {
+    fn new(owners: Owners) -> Self {
         Self {
             settled: Instant::now(),
-            owners: Owners::default(),
+            owners,
             observed: BTreeMap::new(),
             desired: BTreeMap::new(),
             dirty: BTreeSet::new(),
             delayed: BTreeSet::new(),
             writing: BTreeSet::new(),
         }
+    }
+
+    fn look_at_all(&mut self) {
+        self.dirty.extend(self.desired.keys().cloned());
     }
 
     /// One that is to be looked at and is not being written.
