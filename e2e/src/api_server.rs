@@ -71,6 +71,27 @@ impl ApiServer {
         Ok(path)
     }
 
+    /// Applies definitions of kinds, and waits until they are in force.
+    ///
+    /// # Errors
+    /// When the API server refuses one.
+    pub fn define(&self, definitions: &str) -> Result<()> {
+        self.apply(definitions)?;
+        self.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]).map(drop)
+    }
+
+    /// Defines our own kinds.
+    ///
+    /// # Errors
+    /// When the API server refuses one.
+    pub fn define_own(&self) -> Result<()> {
+        let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds/manifests");
+        for file in fs::read_dir(own)? {
+            self.define(&fs::read_to_string(file?.path())?)?;
+        }
+        Ok(())
+    }
+
     /// What kubectl says.
     ///
     /// # Errors

@@ -39,7 +39,7 @@ pub enum Outcome {
 /// What came of a run: each test of the suite by name.
 pub type Outcomes = BTreeMap<String, Outcome>;
 
-/// What the suite needs, built: `suite`, `images.tar`, `standard.yaml` and `experimental.yaml`.
+/// What the suite needs, built: `suite` and `images.tar`.
 ///
 /// # Errors
 /// When a build fails.
@@ -76,11 +76,7 @@ fn build(directory: &Path) -> Result<()> {
             ..Image::default()
         })
         .collect();
-    image::write(&images, &directory.join("images.tar"))?;
-    for channel in ["standard", "experimental"] {
-        std::fs::write(directory.join(format!("{channel}.yaml")), crds(channel)?)?;
-    }
-    Ok(())
+    image::write(&images, &directory.join("images.tar"))
 }
 
 /// The text of the CRDs of Gateway API, of a channel: `standard` or `experimental`. Nothing is built for it.
@@ -123,20 +119,12 @@ fn images(manifests: &str) -> BTreeSet<String> {
     names.filter(|name| name.contains("/echo-basic:")).collect()
 }
 
-/// The CRDs of Gateway API, of a channel: `standard` or `experimental`.
-///
-/// # Errors
-/// When they cannot be had.
-pub fn definitions(channel: &str) -> Result<PathBuf> {
-    Ok(suite()?.join(format!("{channel}.yaml")))
-}
-
 /// Puts the CRDs of Gateway API, of a channel, onto `cluster`.
 ///
 /// # Errors
 /// When the cluster refuses something.
 pub fn define(cluster: &Cluster, channel: &str) -> Result<()> {
-    cluster.apply(&std::fs::read_to_string(definitions(channel)?)?)?;
+    cluster.apply(&crds(channel)?)?;
     cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"])?;
     Ok(())
 }

@@ -6,10 +6,11 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use isthmus_compiler::gateway_of;
 use isthmus_control_plane::ca::Authority;
 use isthmus_crds::names::{CONTROL_PLANE, NAMESPACE, of_gateway};
 use isthmus_identity::crypto_provider;
-use isthmus_ir::{Change, Key, Kind, Name, Resource, SpiffeId};
+use isthmus_ir::{Change, Key, Kind, Name, ObjectRef, Resource, SpiffeId};
 use isthmus_xds::{
     client::{Apply, Client, Outcome, Proof, Settings},
     tls::{Credentials, Remote},
@@ -45,15 +46,14 @@ impl Apply for Told {
 impl Proxy {
     /// Connects for the Gateway of `scope`, for as long as the runtime lives.
     pub(crate) fn start(scope: &Name, address: &str, roots: &Path, authority: &Authority) -> Self {
-        let (namespace, gateway) =
-            scope.as_str().strip_prefix("gateway/").unwrap().split_once('/').unwrap();
+        let ObjectRef { namespace, name: gateway } = gateway_of(scope).unwrap();
         let id = |namespace: &str, account: &str| {
-            SpiffeId::new(authority.trust_domain(), &format!("/ns/{namespace}/sa/{account}")).unwrap()
+            SpiffeId::of_service_account(authority.trust_domain(), namespace, account).unwrap()
         };
         let key = KeyPair::generate().unwrap();
         let csr = CertificateParams::default().serialize_request(&key).unwrap();
         let now = time::OffsetDateTime::now_utc().unix_timestamp();
-        let account = id(namespace, &of_gateway(gateway));
+        let account = id(&namespace, &of_gateway(&gateway));
         let pod = format!("{gateway}-1.{namespace}");
         let leaf = authority.issue_as(&account, Some(&pod), csr.der(), now).unwrap();
         let chain = vec![leaf.certificate.to_vec().into()];

@@ -1,7 +1,5 @@
 //! A real API server with the definitions of Gateway API and ours, and how to ask it.
 
-use std::{fs, path::Path};
-
 use isthmus_api_server::{Client, connect};
 use isthmus_control_plane::files::kinds::FileKind;
 use isthmus_e2e::{api_server::ApiServer, conformance};
@@ -16,18 +14,13 @@ pub(crate) async fn start(channel: &str) -> (ApiServer, Client) {
 
 /// Installs a channel of Gateway API.
 pub(crate) fn define(server: &ApiServer, channel: &str) {
-    server.apply(&conformance::crds(channel).unwrap()).unwrap();
-    server.kubectl(&["wait", "--for=condition=Established", "crd", "--all"]).unwrap();
+    server.define(&conformance::crds(channel).unwrap()).unwrap();
 }
 
 /// Starts one with our own definitions only.
 pub(crate) async fn bare() -> (ApiServer, Client) {
     let server = tokio::task::spawn_blocking(ApiServer::start).await.unwrap().unwrap();
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds/manifests");
-    for file in fs::read_dir(own).unwrap() {
-        server.apply(&fs::read_to_string(file.unwrap().path()).unwrap()).unwrap();
-    }
-    server.kubectl(&["wait", "--for=condition=Established", "crd", "--all"]).unwrap();
+    server.define_own().unwrap();
     let client = connect(Some(&server.kubeconfig()), None).await.unwrap();
     (server, client)
 }

@@ -51,11 +51,8 @@ fn end(process: &mut Child) {
 impl Mesh {
     pub fn start() -> Self {
         let server = ApiServer::start().unwrap();
-        server.apply(&conformance::crds("experimental").unwrap()).unwrap();
-        for own in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../crds/manifests")).unwrap() {
-            server.apply(&fs::read_to_string(own.unwrap().path()).unwrap()).unwrap();
-        }
-        server.kubectl(&["wait", "--for=condition=Established", "crd", "--all"]).unwrap();
+        server.define(&conformance::crds("experimental").unwrap()).unwrap();
+        server.define_own().unwrap();
         let objects = [
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}}),
             json!({"apiVersion": "isthmus.dev/v1alpha1", "kind": "MeshInstall",

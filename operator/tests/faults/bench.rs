@@ -88,8 +88,7 @@ impl Bench {
 
     /// Applies the definitions of Gateway API, and waits until they are in force.
     pub(crate) fn define_gateway_api(&self, definitions: &str) {
-        self.apply(definitions);
-        self.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]);
+        block_in_place(|| self.server.define(definitions).unwrap());
     }
 
     /// Gives the operator the rights of its chart on these resources, and no others.
@@ -201,8 +200,7 @@ impl Bench {
 
 /// The definitions of Gateway API.
 pub(crate) fn gateway_api() -> String {
-    let definitions = block_in_place(|| conformance::definitions("standard")).unwrap();
-    std::fs::read_to_string(definitions).unwrap()
+    block_in_place(|| conformance::crds("standard")).unwrap()
 }
 
 /// A process of the operator. To drop it is to kill it; a test that fails shows what it said.
