@@ -46,6 +46,8 @@ impl Stages {
             Touched::Object { key, mentions } => self.mark_object(world, demand, key, mentions),
             Touched::Settings => {
                 self.mark_all();
+                // Those of which there is one, and which may not have had an output.
+                self.ports.mark(());
                 self.trust.mark(());
                 self.east_west.mark(());
                 self.names.mark(());
