@@ -6,9 +6,9 @@ RUN apt-get update && apt-get install -y --no-install-recommends cmake && rm -rf
 WORKDIR /source
 COPY . .
 RUN cargo build --locked --release --bin isthmus --bin isthmus-proxy
-# Each program with the libraries that the loader says it needs, and nothing else.
+# Each program, stripped, with the libraries that the loader says it needs, and nothing else.
 RUN for program in isthmus isthmus-proxy; do \
-      mkdir -p "/image/$program" && cp "target/release/$program" "/image/$program/" && \
+      mkdir -p "/image/$program" && strip -o "/image/$program/$program" "target/release/$program" && \
       ldd "target/release/$program" | grep -o '/[^ ]*' | xargs cp -L --parents -t "/image/$program"; \
     done && \
     cp --parents /etc/ssl/certs/ca-certificates.crt /image/isthmus

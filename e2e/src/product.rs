@@ -17,8 +17,15 @@ use crate::{
 /// The version that images are tagged with.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// The images, and the program that each holds.
+const IMAGES: [(&str, &str); 2] = [("isthmus", "isthmus"), ("proxy", "isthmus-proxy")];
+
 /// Whom our programs run as.
 const USER: &str = "65532:65532";
+
+/// The image that talks to public servers, and where it finds the certificates of their authorities.
+const TRUSTING: &str = "isthmus";
+const TRUSTED: &str = "etc/ssl/certs/ca-certificates.crt";
 
 /// Where distributions keep the certificates of public authorities.
 const AUTHORITIES: [&str; 2] =
@@ -32,13 +39,13 @@ pub fn write_images(programs: &Path, directory: &Path, version: &str) -> Result<
     std::fs::create_dir_all(directory)?;
     let work = tempfile::tempdir_in(directory)?;
     let mut archives = Vec::new();
-    for (name, program) in [("isthmus", "isthmus"), ("proxy", "isthmus-proxy")] {
+    for (name, program) in IMAGES {
         let mut files = program_files(&programs.join(program), work.path())?;
-        if name == "isthmus" {
+        if name == TRUSTING {
             let found = AUTHORITIES.iter().map(PathBuf::from).find(|path| path.is_file());
             let found =
                 found.context("no certificates of public authorities: install ca-certificates")?;
-            files.insert("etc/ssl/certs/ca-certificates.crt".to_owned(), found);
+            files.insert(TRUSTED.to_owned(), found);
         }
         let image = Image {
             name: format!("isthmus.dev/{name}:{version}"),
@@ -93,5 +100,28 @@ mod tests {
             "\tlinux-vdso.so.1 (0x7f)\n\tlibc.so.6 => /lib/x/libc.so.6 (0x7f)\n\t/lib64/ld.so.2 (0x7f)";
         assert_eq!(libraries(listed).unwrap(), ["/lib/x/libc.so.6", "/lib64/ld.so.2"]);
         assert!(libraries("\tlibz.so => not found").is_err());
+    }
+
+    #[test]
+    fn the_dockerfile_makes_the_same_images() {
+        let file = include_str!("../../Dockerfile");
+        let (build, images) = file.split_once("FROM scratch").unwrap();
+        // All that is copied into an image is its directory of the first stage, where each program is
+        // stripped and joined by what the loader lists.
+        for step in
+            ["for program in isthmus isthmus-proxy; do", "strip -o \"/image/$program/$program\"", "ldd"]
+        {
+            assert!(build.contains(step), "{step} is not in the Dockerfile");
+        }
+        assert_eq!(build.matches("cp --parents").count(), 1, "more files are copied than ours have");
+        assert!(build.contains(&format!("cp --parents /{TRUSTED} /image/{TRUSTING}\n")), "{build}");
+        let images: Vec<&str> = images.split("FROM scratch").map(str::trim).collect();
+        let expected = IMAGES.map(|(name, program)| {
+            format!("AS {name}\nCOPY --from=build /image/{program} /\nUSER {USER}\nENTRYPOINT [\"/{program}\"]")
+        });
+        assert_eq!(images, expected);
+        for (name, _) in IMAGES {
+            assert!(file.contains(&format!("--target {name} -t isthmus.dev/{name}:{VERSION} ")));
+        }
     }
 }
