@@ -11,6 +11,7 @@ demo: build-tools ## Two clusters on this machine: load, faults, failover, and a
 test: build-tools cluster-tools ## Formatting, lints, every test, on real clusters too, and the official suite.
 	cargo fmt --all --check
 	cargo build --locked --workspace --all-targets
+	target/debug/conformance --prepare
 	cargo test --locked --workspace
 	target/debug/conformance
 	cargo clippy --locked --workspace --all-targets -- -D warnings
@@ -23,19 +24,19 @@ conformance: build-tools cluster-tools ## The official Gateway API suite; report
 	cargo build --locked --workspace --all-targets
 	target/debug/conformance
 
-image: build-tools ## OCI archives of both programs in target/images (PROFILE=release for real use).
-	cargo build --locked --workspace --all-targets
-	$(if $(filter release,$(PROFILE)),cargo build --locked --release --bins)
-	target/debug/images target/$(or $(PROFILE),debug) target/images
+image: build-tools ## OCI archives of both programs in target/images (PROFILE=debug builds faster, and larger ones).
+	cargo build --locked $(if $(filter debug,$(PROFILE)),--workspace --all-targets,--release --bins)
+	target/$(or $(PROFILE),release)/images target/$(or $(PROFILE),release) target/images
 
 clusters-down: ## Takes them down.
 	@target/debug/clusters down
 
 cluster-tools: build-tools
-	@tools/setup runc=runc nft=nftables ip=iproute2 nsenter=util-linux sysctl=procps
+	@tools/setup runc=runc nft=nftables ip=iproute2 nsenter=util-linux sysctl=procps curl=curl
 
 build-tools:
-	@tools/setup cc=build-essential cmake=cmake git=git
+	@tools/setup cc=build-essential cmake=cmake git=git \
+	  /etc/ssl/certs/ca-certificates.crt=ca-certificates
 
 bench: ## What a request costs, beside Envoy, HAProxy and nginx (about ten minutes).
 	bench/bench

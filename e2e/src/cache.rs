@@ -1,10 +1,12 @@
 //! What is built once and kept outside of the checkout: programs of Go modules that pin everything by
-//! go.sum, found again by a hash of those modules.
+//! go.sum, found again by a hash of those modules and of how they are built.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     path::{Path, PathBuf},
     process::Command,
+    sync::{Mutex, PoisonError},
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -22,30 +24,83 @@ pub fn cache() -> Result<PathBuf> {
     Ok(cache.context("neither XDG_CACHE_HOME nor HOME is set")?.join("isthmus"))
 }
 
-/// A directory with what `build` makes of `sources`; it is called when nobody has built that yet, with an
-/// empty directory to fill.
+/// What is built, of what, and how. A change of anything here is another build.
+#[derive(Debug, Clone, Copy)]
+pub struct Recipe<'a> {
+    /// What results are called, as a directory of the cache.
+    pub kind: &'a str,
+    /// The directory of what is built.
+    pub sources: &'a Path,
+    /// The text of what builds it.
+    pub how: &'a str,
+    /// The oldest Go that can build it; it is built by the newest that is there.
+    pub go: &'a str,
+}
+
+/// A directory with what `build` makes by `recipe`; it is called when nobody has built that yet, with an
+/// empty directory to fill. What is used stays as long as this process; of what is not, the newest stays.
 ///
 /// # Errors
 /// When a build fails, for instance because there is no Go.
-pub fn built(kind: &str, sources: &Path, build: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
-    let directory = cache()?.join(kind).join(hash(sources)?);
-    if directory.is_dir() {
-        return Ok(directory);
-    }
-    std::fs::create_dir_all(cache()?.join(kind))?;
-    // Who comes second waits for the first and finds its work.
+pub fn built(recipe: &Recipe, build: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+    let all = cache()?.join(recipe.kind);
+    let directory = all.join(hash(recipe, &go_version(recipe.go)?)?);
+    std::fs::create_dir_all(&all)?;
     let lock = File::create(directory.with_extension("lock"))?;
-    lock.lock()?;
+    lock.lock_shared()?;
     if !directory.is_dir() {
-        let unfinished = directory.with_extension("unfinished");
-        if unfinished.exists() {
-            std::fs::remove_dir_all(&unfinished)?;
+        // Who comes second waits for the first and finds its work.
+        lock.unlock()?;
+        lock.lock()?;
+        if !directory.is_dir() {
+            let unfinished = directory.with_extension("unfinished");
+            if unfinished.exists() {
+                std::fs::remove_dir_all(&unfinished)?;
+            }
+            std::fs::create_dir_all(&unfinished)?;
+            build(&unfinished)?;
+            std::fs::rename(unfinished, &directory)?;
+            drop_old(&all)?;
         }
-        std::fs::create_dir_all(&unfinished)?;
-        build(&unfinished)?;
-        std::fs::rename(unfinished, &directory)?;
+        lock.unlock()?;
+        lock.lock_shared()?;
     }
+    in_use(lock);
     Ok(directory)
+}
+
+/// Keeps a lock until this process ends.
+fn in_use(lock: File) {
+    static LOCKS: Mutex<Vec<File>> = Mutex::new(Vec::new());
+    LOCKS.lock().unwrap_or_else(PoisonError::into_inner).push(lock);
+}
+
+/// Removes what nobody uses, but for the one that was used last: a person may go back to it. Locks stay, so
+/// that nobody holds one that others do not see.
+fn drop_old(all: &Path) -> Result<()> {
+    let mut unused = Vec::new();
+    for entry in std::fs::read_dir(all)? {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "lock") {
+            continue;
+        }
+        let lock = File::open(&path)?;
+        let used = lock.metadata()?.modified()?;
+        if lock.try_lock().is_err() {
+            continue;
+        }
+        let unfinished = path.with_extension("unfinished");
+        if unfinished.is_dir() {
+            std::fs::remove_dir_all(unfinished)?;
+        }
+        let finished = path.with_extension("");
+        if finished.is_dir() {
+            unused.push((used, finished, lock));
+        }
+    }
+    unused.sort_by_key(|(used, ..)| *used);
+    unused.pop();
+    unused.iter().try_for_each(|(_, directory, _)| Ok(std::fs::remove_dir_all(directory)?))
 }
 
 /// One build with Go.
@@ -90,6 +145,18 @@ fn go(version: &str) -> Result<PathBuf> {
     Ok(PathBuf::from(output(Command::new(tool).arg(version))?.trim()))
 }
 
+/// The version and the platform of that command, as it says them.
+fn go_version(version: &str) -> Result<String> {
+    static KNOWN: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(said) = known.get(version) {
+        return Ok(said.clone());
+    }
+    let said = output(Command::new(go(version)?).arg("version").env("GOTOOLCHAIN", "local"))?;
+    known.insert(version.to_owned(), said.clone());
+    Ok(said)
+}
+
 /// Where the files of a dependency of `module` are.
 ///
 /// # Errors
@@ -117,9 +184,26 @@ pub fn required(module: &Path, dependency: &str) -> Result<String> {
     version.map(str::to_owned).with_context(|| format!("{dependency} is not in {}", module.display()))
 }
 
-/// A hash of all files below `directory`, names included.
-fn hash(directory: &Path) -> Result<String> {
+/// A hash of all that a result depends on; `go` is what Go says of itself.
+fn hash(recipe: &Recipe, go: &str) -> Result<String> {
     let mut hash = Sha256::new();
+    for text in [recipe.how, go, std::env::consts::ARCH] {
+        add(&mut hash, text.as_bytes())?;
+    }
+    add_files(&mut hash, recipe.sources)?;
+    let mut digest = hex(&hash.finalize());
+    digest.truncate(16);
+    Ok(digest)
+}
+
+fn add(hash: &mut Sha256, bytes: &[u8]) -> Result<()> {
+    hash.update(u64::try_from(bytes.len())?.to_be_bytes());
+    hash.update(bytes);
+    Ok(())
+}
+
+/// Adds all files below `directory`, names included.
+fn add_files(hash: &mut Sha256, directory: &Path) -> Result<()> {
     let mut pending = vec![directory.to_owned()];
     let mut files = Vec::new();
     while let Some(next) = pending.pop() {
@@ -134,18 +218,16 @@ fn hash(directory: &Path) -> Result<String> {
         bail!("nothing to build in {}", directory.display());
     }
     for file in files {
-        let bytes = std::fs::read(&file)?;
-        hash.update(file.strip_prefix(directory)?.as_os_str().as_encoded_bytes());
-        hash.update(u64::try_from(bytes.len())?.to_be_bytes());
-        hash.update(bytes);
+        add(hash, file.strip_prefix(directory)?.as_os_str().as_encoded_bytes())?;
+        add(hash, &std::fs::read(&file)?)?;
     }
-    let mut digest = hex(&hash.finalize());
-    digest.truncate(16);
-    Ok(digest)
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, SystemTime};
+
     use super::*;
 
     #[test]
@@ -160,12 +242,39 @@ mod tests {
     }
 
     #[test]
-    fn what_is_built_is_built_once_for_equal_sources() {
+    fn a_change_of_sources_or_of_how_they_are_built_is_another_build() {
         let sources = tempfile::tempdir().unwrap();
         std::fs::write(sources.path().join("file"), "one").unwrap();
-        let first = hash(sources.path()).unwrap();
-        assert_eq!(first, hash(sources.path()).unwrap());
+        let recipe = Recipe { kind: "test", sources: sources.path(), how: "-s -w", go: "1.26" };
+        let first = hash(&recipe, "1.26.1").unwrap();
+        assert_eq!(first, hash(&recipe, "1.26.1").unwrap());
+        assert_ne!(first, hash(&recipe, "1.26.2").unwrap());
+        assert_ne!(first, hash(&Recipe { how: "-s", ..recipe }, "1.26.1").unwrap());
         std::fs::write(sources.path().join("file"), "two").unwrap();
-        assert_ne!(first, hash(sources.path()).unwrap());
+        assert_ne!(first, hash(&recipe, "1.26.1").unwrap());
+    }
+
+    #[test]
+    fn of_old_builds_the_newest_and_those_in_use_stay() {
+        let all = tempfile::tempdir().unwrap();
+        let build = |name: &str, second: u64| {
+            std::fs::create_dir(all.path().join(name)).unwrap();
+            let lock = File::create(all.path().join(name).with_extension("lock")).unwrap();
+            lock.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(second)).unwrap();
+            lock
+        };
+        let used = build("used", 1);
+        used.lock_shared().unwrap();
+        drop(build("old", 2));
+        drop(build("newest", 3));
+        std::fs::create_dir(all.path().join("newest.unfinished")).unwrap();
+        drop_old(all.path()).unwrap();
+        let mut left: Vec<_> = std::fs::read_dir(all.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| !name.ends_with(".lock"))
+            .collect();
+        left.sort();
+        assert_eq!(left, ["newest", "used"]);
     }
 }

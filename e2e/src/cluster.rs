@@ -2,47 +2,62 @@
 //! and does not know which provider gave them; `ISTHMUS_CLUSTERS` says which one does:
 //!
 //! - `local` (default): clusters on this machine, made of Go modules and network namespaces, as root and
-//!   without a container engine ([`supervisor`]);
-//! - `kind`: clusters by kind, where a container engine answers ([`kind`]);
+//!   without a container engine;
+//! - `kind`: clusters by kind, where a container engine answers;
 //! - `existing:CONTEXT,CONTEXT`: clusters that are there, by the contexts of the usual kubeconfig.
+//!
+//! What is made is kept by a process of its own ([`supervisor`]), which ends with its owner, however that ends.
 
 pub mod addresses;
 pub mod built;
 mod cgroup;
+pub mod claim;
 pub mod command;
 mod kind;
+mod local;
 pub mod pki;
 pub mod sandbox;
 pub mod settings;
 pub mod supervisor;
 
 use std::{
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Write as _},
     net::Ipv4Addr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::OnceLock,
 };
 
 use anyhow::{Context as _, Result, bail};
+use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
 
 use self::{
     command::{fed, output},
-    kind::Kind,
-    supervisor::{Ready, ReadyCluster},
+    supervisor::Ready,
 };
+
+/// Who gives clusters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Provider {
+    /// They are made on this machine.
+    Local,
+    /// kind makes them.
+    Kind,
+    /// They are there, by these contexts.
+    Existing(Vec<String>),
+}
 
 /// Some clusters. Those that were made for this value go down with it, or with its process.
 #[derive(Debug)]
 pub struct Clusters {
     all: Vec<Cluster>,
     supervisor: Option<Child>,
-    /// Kept for what happens when they are dropped.
-    _kind: Vec<Kind>,
+    /// Where the kubeconfigs of clusters are that were there.
+    _kubeconfigs: Option<TempDir>,
 }
 
 /// One cluster.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Cluster {
     context: String,
     kubeconfig: PathBuf,
@@ -52,7 +67,7 @@ pub struct Cluster {
 }
 
 /// How images come to the nodes of a cluster.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 enum Images {
     /// By the first process of each node.
     Imported(Vec<i32>),
@@ -62,14 +77,22 @@ enum Images {
     Pulled,
 }
 
-/// Two clusters with one node each that all tests of a process share. Tests keep to namespaces of their own.
-///
-/// # Panics
-/// When they do not come up.
-#[allow(clippy::panic, reason = "tests fail by panicking")]
-pub fn shared() -> &'static [Cluster] {
-    static SHARED: OnceLock<Clusters> = OnceLock::new();
-    SHARED.get_or_init(|| up(2, 1).unwrap_or_else(|error| panic!("test clusters: {error:#}"))).all()
+impl Provider {
+    /// The one that `ISTHMUS_CLUSTERS` names.
+    ///
+    /// # Errors
+    /// When it names none.
+    pub fn wanted() -> Result<Self> {
+        let named = std::env::var("ISTHMUS_CLUSTERS").unwrap_or_else(|_| "local".to_owned());
+        match named.split_once(':') {
+            None if named == "local" => Ok(Self::Local),
+            None if named == "kind" => Ok(Self::Kind),
+            Some(("existing", contexts)) => {
+                Ok(Self::Existing(contexts.split(',').map(str::to_owned).collect()))
+            }
+            _ => bail!("ISTHMUS_CLUSTERS={named:?} is not `local`, `kind` or `existing:CONTEXT,...`"),
+        }
+    }
 }
 
 /// Brings up `clusters` clusters with `nodes` nodes each; existing ones are taken as they are.
@@ -77,44 +100,15 @@ pub fn shared() -> &'static [Cluster] {
 /// # Errors
 /// When the provider cannot give them.
 pub fn up(clusters: u8, nodes: u8) -> Result<Clusters> {
-    let provider = std::env::var("ISTHMUS_CLUSTERS").unwrap_or_else(|_| "local".to_owned());
-    match provider.split_once(':') {
-        None if provider == "local" => local(clusters, nodes),
-        None if provider == "kind" => of_kind(clusters, nodes),
-        Some(("existing", contexts)) => existing(clusters, contexts),
-        _ => bail!("ISTHMUS_CLUSTERS={provider:?} is not `local`, `kind` or `existing:CONTEXT,...`"),
-    }
-}
-
-fn local(count: u8, nodes: u8) -> Result<Clusters> {
     // Built here, so that who waits for minutes is told why.
-    built::programs()?;
-    let mut command = supervise(count, nodes);
+    let programs = built::programs()?.join("bin");
+    if let Provider::Existing(contexts) = Provider::wanted()? {
+        return existing(clusters, &contexts, &programs);
+    }
+    let mut command = supervise(clusters, nodes);
     let mut supervisor = command.stdin(Stdio::piped()).spawn().context("starting the supervisor")?;
     let ready = announced(&mut supervisor)?;
-    Ok(Clusters { all: clusters(&ready), supervisor: Some(supervisor), _kind: Vec::new() })
-}
-
-fn of_kind(count: u8, nodes: u8) -> Result<Clusters> {
-    let programs = built::programs()?.join("bin");
-    let kind: Vec<Kind> =
-        (0..count).map(|index| Kind::create(index, nodes, &programs)).collect::<Result<_>>()?;
-    let all = kind
-        .iter()
-        .map(|made| Cluster {
-            context: made.context(),
-            kubeconfig: made.kubeconfig(),
-            programs: programs.clone(),
-            images: Images::Kind(made.name().to_owned()),
-            spare_address: Some(made.spare_address()),
-        })
-        .collect();
-    Ok(Clusters { all, supervisor: None, _kind: kind })
-}
-
-/// The clusters of a set that is ready.
-pub fn clusters(ready: &Ready) -> Vec<Cluster> {
-    ready.clusters.iter().map(|cluster| Cluster::new(cluster.clone(), &ready.programs)).collect()
+    Ok(Clusters { all: ready.clusters, supervisor: Some(supervisor), _kubeconfigs: None })
 }
 
 /// The command that keeps a set of clusters. A session of its own keeps a terminal's interrupt from ending
@@ -140,25 +134,40 @@ pub fn announced(supervisor: &mut Child) -> Result<Ready> {
     Ok(serde_json::from_str(&line)?)
 }
 
-fn existing(clusters: u8, contexts: &str) -> Result<Clusters> {
-    let programs = built::programs()?.join("bin");
-    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".kube/config"));
-    let kubeconfig = std::env::var_os("KUBECONFIG").map(PathBuf::from).or(home);
-    let kubeconfig = kubeconfig.context("neither KUBECONFIG nor HOME is set")?;
-    let all: Vec<Cluster> = contexts
-        .split(',')
-        .map(|context| Cluster {
-            context: context.to_owned(),
-            kubeconfig: kubeconfig.clone(),
-            programs: programs.clone(),
+/// Clusters that are there. Each gets a kubeconfig with its context alone, so that no program acts on the
+/// context that happens to be the current one.
+fn existing(clusters: u8, contexts: &[String], programs: &Path) -> Result<Clusters> {
+    if contexts.len() < usize::from(clusters) {
+        bail!("{clusters} clusters are needed, ISTHMUS_CLUSTERS names {}", contexts.len());
+    }
+    let kubeconfigs = tempfile::tempdir()?;
+    let mut all = Vec::new();
+    for (number, context) in contexts.iter().enumerate() {
+        let kubeconfig = kubeconfigs.path().join(format!("{number}.kubeconfig"));
+        write_private(&kubeconfig, &only(context, Command::new(programs.join("kubectl")))?)?;
+        all.push(Cluster {
+            context: context.clone(),
+            kubeconfig,
+            programs: programs.to_owned(),
             images: Images::Pulled,
             spare_address: None,
-        })
-        .collect();
-    if all.len() < usize::from(clusters) {
-        bail!("{clusters} clusters are needed, {contexts:?} names {}", all.len());
+        });
     }
-    Ok(Clusters { all, supervisor: None, _kind: Vec::new() })
+    Ok(Clusters { all, supervisor: None, _kubeconfigs: Some(kubeconfigs) })
+}
+
+/// A kubeconfig with this context alone, out of all that kubectl reads.
+fn only(context: &str, mut kubectl: Command) -> Result<String> {
+    kubectl.args(["config", "view", "--minify", "--flatten", "--raw", "--context", context]);
+    output(&mut kubectl)
+}
+
+/// Writes a file that only its owner may read.
+fn write_private(path: &Path, text: &str) -> Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut options = std::fs::File::options();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    Ok(file.write_all(text.as_bytes())?)
 }
 
 impl Clusters {
@@ -175,28 +184,25 @@ impl Clusters {
 
 impl Drop for Clusters {
     fn drop(&mut self) {
-        if let Some(supervisor) = &mut self.supervisor {
-            drop(supervisor.stdin.take());
-            // It says itself what went wrong.
-            let _ = supervisor.wait();
+        let Some(supervisor) = &mut self.supervisor else { return };
+        if let Some(mut stdin) = supervisor.stdin.take()
+            && !std::thread::panicking()
+        {
+            // Without this word it keeps the logs.
+            let _ = stdin.write_all(supervisor::DOWN.as_bytes());
         }
+        // It says itself what went wrong.
+        let _ = supervisor.wait();
     }
 }
 
 impl Cluster {
-    fn new(ready: ReadyCluster, programs: &Path) -> Self {
-        let ReadyCluster { name, kubeconfig, nodes, spare_address } = ready;
-        let spare_address = Some(spare_address);
-        let images = Images::Imported(nodes);
-        Self { context: name, kubeconfig, programs: programs.to_owned(), images, spare_address }
-    }
-
     /// Its context in [`Self::kubeconfig`].
     pub fn context(&self) -> &str {
         &self.context
     }
 
-    /// A kubeconfig that has this cluster, as an administrator.
+    /// A kubeconfig that has this cluster alone, as an administrator.
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
@@ -249,10 +255,34 @@ impl Cluster {
         match &self.images {
             Images::Imported(nodes) => {
                 let bytes = std::fs::read(archive).with_context(|| archive.display().to_string())?;
-                nodes.iter().try_for_each(|node| supervisor::import(*node, &bytes))
+                nodes.iter().try_for_each(|node| local::import(*node, &bytes))
             }
-            Images::Kind(name) => Kind::load(name, archive),
+            Images::Kind(name) => kind::load(name, archive),
             Images::Pulled => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_existing_cluster_is_reached_by_its_context_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let authority = pki::Authority::new().unwrap();
+        let file = |context: &str, last: u8| {
+            let client = authority.client("admin", None).unwrap();
+            let kubeconfig = authority.kubeconfig(context, Ipv4Addr::new(192, 0, 2, last), &client);
+            let path = directory.path().join(context);
+            std::fs::write(&path, kubeconfig.to_string()).unwrap();
+            path.display().to_string()
+        };
+        let mut kubectl = Command::new(built::programs().unwrap().join("bin/kubectl"));
+        kubectl.env("KUBECONFIG", [file("current", 1), file("named", 2)].join(":"));
+        let kubeconfig = only("named", kubectl).unwrap();
+        assert!(kubeconfig.contains("current-context: named"), "{kubeconfig}");
+        assert!(kubeconfig.contains("https://192.0.2.2:6443"), "{kubeconfig}");
+        assert!(!kubeconfig.contains("192.0.2.1:"), "{kubeconfig}");
     }
 }

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    cache::{self, GoBuild},
+    cache::{self, GoBuild, Recipe},
     cluster::{Cluster, built, command::output},
     image::{self, Image},
     install::CLASS,
@@ -44,7 +44,9 @@ pub type Outcomes = BTreeMap<String, Outcome>;
 /// # Errors
 /// When a build fails.
 pub fn suite() -> Result<PathBuf> {
-    cache::built("conformance", &modules(), build)
+    let sources = &modules();
+    let how = include_str!("conformance.rs");
+    cache::built(&Recipe { kind: "conformance", sources, how, go: GO }, build)
 }
 
 fn modules() -> PathBuf {

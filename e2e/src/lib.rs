@@ -6,6 +6,7 @@ pub mod cache;
 pub mod cluster;
 pub mod conformance;
 pub mod faults;
+pub mod furnished;
 pub mod image;
 pub mod install;
 pub mod product;

@@ -20,13 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use isthmus_e2e::{
-    cluster::{self, built},
-    conformance::define,
-    install::load_images,
-    product::VERSION,
-    programs,
-};
+use isthmus_e2e::{cluster, furnished, programs};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -70,23 +64,19 @@ struct Reader {
     /// Ended before their directory goes.
     background: Vec<Background>,
     directory: tempfile::TempDir,
-    environment: Vec<(&'static str, String)>,
+    /// What a reader's shell was told before.
+    told: String,
 }
 
 impl Reader {
     fn new() -> Self {
-        let path = format!("{}:{}", programs().display(), std::env::var("PATH").unwrap());
-        Self {
-            background: Vec::new(),
-            directory: tempfile::tempdir().unwrap(),
-            environment: vec![("PATH", path)],
-        }
+        Self { background: Vec::new(), directory: tempfile::tempdir().unwrap(), told: String::new() }
     }
 
     fn command(&self, script: &str) -> Command {
         let mut command = Command::new("bash");
-        command.arg("-euc").arg(script).current_dir(self.directory.path());
-        command.envs(self.environment.iter().cloned()).stdin(Stdio::null());
+        command.arg("-euc").arg(format!("{}\n{script}", self.told));
+        command.current_dir(self.directory.path()).stdin(Stdio::null());
         command
     }
 
@@ -154,22 +144,18 @@ fn root() -> PathBuf {
 
 #[test]
 fn the_guide_works_as_it_is_written() {
-    Reader::new().follow("guide.md");
+    let mut reader = Reader::new();
+    reader.told = format!("export PATH={}:$PATH", programs().display());
+    reader.follow("guide.md");
 }
 
 #[test]
 fn the_page_of_kubernetes_works_as_it_is_written() {
     let clusters = cluster::up(1, 1).unwrap();
-    let cluster = &clusters.all()[0];
-    // What a cluster of `make clusters` has, and the version that the page tries beside it.
-    for version in [VERSION, "0.2.0"] {
-        load_images(cluster, version).unwrap();
-    }
-    define(cluster, "standard").unwrap();
+    furnished::furnish(clusters.all()).unwrap();
     let mut reader = Reader::new();
-    let tools = built::programs().unwrap().join("bin");
-    reader.environment[0].1.insert_str(0, &format!("{}:", tools.display()));
-    reader.environment.push(("KUBECONFIG", cluster.kubeconfig().display().to_string()));
+    let programs = reader.directory.path().join("bin");
+    reader.told = furnished::exports(clusters.all()[0].kubeconfig(), &programs).unwrap();
     std::os::unix::fs::symlink(root().join("charts"), reader.directory.path().join("charts")).unwrap();
     reader.follow("kubernetes.md");
 }

@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
+	"os/signal"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,6 +25,9 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/clientcmd"
 )
+
+// routeProtocol marks our routes, for who clears up after a killed load balancer.
+const routeProtocol = "177"
 
 // loadBalancer gives each Service of type LoadBalancer an address of its own out of a range that is
 // already routed to the cluster's first node. A Service that keeps clients' addresses
@@ -62,9 +68,15 @@ func serveLoadBalancer(kubeconfig, pool string) error {
 	if err != nil {
 		return err
 	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
 	// Informers wait longer after each failure; a server that just starts is asked more often.
-	for client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(context.Background()).Error() != nil {
-		time.Sleep(100 * time.Millisecond)
+	for client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error() != nil {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(100 * time.Millisecond):
+		}
 	}
 	factory := informers.NewSharedInformerFactory(client, 0)
 	balancer := &loadBalancer{
@@ -98,15 +110,20 @@ func serveLoadBalancer(kubeconfig, pool string) error {
 		}
 	}
 	factory.Core().V1().Nodes().Informer()
-	factory.Start(context.Background().Done())
-	factory.WaitForCacheSync(context.Background().Done())
-	for range changed {
-		if err := balancer.reconcile(); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			time.AfterFunc(100*time.Millisecond, wake)
+	factory.Start(ctx.Done())
+	factory.WaitForCacheSync(ctx.Done())
+	for {
+		select {
+		case <-ctx.Done():
+			// Where it runs beside the nodes, its routes would outlive it.
+			return balancer.unroute(nil)
+		case <-changed:
+			if err := balancer.reconcile(); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				time.AfterFunc(100*time.Millisecond, wake)
+			}
 		}
 	}
-	return nil
 }
 
 // reconcile looks at all services: there are hundreds at most, and nothing to go stale.
@@ -227,7 +244,7 @@ func (b *loadBalancer) route(service *core.Service, address netip.Addr) error {
 	if b.routed[address] == via {
 		return nil
 	}
-	arguments := []string{"route", "replace", address.String(), "via", via}
+	arguments := []string{"route", "replace", address.String(), "via", via, "proto", routeProtocol}
 	if via == "" {
 		arguments = []string{"route", "del", address.String()}
 	}
@@ -242,17 +259,20 @@ func (b *loadBalancer) route(service *core.Service, address netip.Addr) error {
 	return nil
 }
 
+// unroute removes the routes of addresses that are not taken.
 func (b *loadBalancer) unroute(taken map[netip.Addr]bool) error {
+	var failures []error
 	for address := range b.routed {
 		if taken[address] {
 			continue
 		}
 		if output, err := exec.Command("ip", "route", "del", address.String()).CombinedOutput(); err != nil {
-			return fmt.Errorf("%w: %s", err, output)
+			failures = append(failures, fmt.Errorf("route to %v: %w: %s", address, err, output))
+			continue
 		}
 		delete(b.routed, address)
 	}
-	return nil
+	return errors.Join(failures...)
 }
 
 // nodeServing is the address of the first node, by name, with a ready endpoint; empty when none has one.

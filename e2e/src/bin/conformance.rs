@@ -20,6 +20,9 @@ fn main() -> Result<()> {
     built::programs()?;
     conformance::suite()?;
     if given("--prepare") {
+        // Tests read these of the same modules.
+        conformance::crds("standard")?;
+        conformance::manifests()?;
         return Ok(());
     }
     let clusters = cluster::up(1, 1)?;

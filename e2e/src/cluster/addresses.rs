@@ -101,6 +101,11 @@ impl ClusterAddresses {
         self.block(192, 20)
     }
 
+    /// One of those, which is given last to who asks for none.
+    pub fn spare(self) -> Ipv4Addr {
+        self.balanced().at(4000)
+    }
+
     /// A node's own address. The first node's is also the API server's.
     pub fn node(self, node: u8) -> Ipv4Addr {
         self.set.nodes().at(u32::from(16 * (self.index + 1) + node))

@@ -10,7 +10,7 @@ use anyhow::Result;
 
 use super::command::output;
 use crate::{
-    cache::{self, GoBuild},
+    cache::{self, GoBuild, Recipe},
     image::{self, Image},
 };
 
@@ -40,7 +40,8 @@ const COMPONENTS: [&str; 8] = [
 /// When a build fails.
 pub fn programs() -> Result<PathBuf> {
     let modules = Path::new(env!("CARGO_MANIFEST_DIR")).join("cluster");
-    cache::built("clusters", &modules, |directory| build(&modules, directory))
+    let recipe = Recipe { kind: "clusters", sources: &modules, how: include_str!("built.rs"), go: GO };
+    cache::built(&recipe, |directory| build(&modules, directory))
 }
 
 fn build(modules: &Path, directory: &Path) -> Result<()> {

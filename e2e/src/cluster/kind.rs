@@ -1,126 +1,184 @@
 //! Clusters made by kind, where a container engine answers: the workflow that many users have.
 //!
-//! `kind` is asked for a cluster with a configuration of ours, or with that of `ISTHMUS_KIND_CONFIG`, whose
+//! `kind` is asked for clusters with a configuration of ours, or with that of `ISTHMUS_KIND_CONFIG`, whose
 //! nodes then count. It has no load balancer, so ours runs on this machine beside each cluster, which takes
-//! root. All of it goes with its value.
+//! root. The names of clusters that are made are kept beside the set's state, so that whoever claims its
+//! number next deletes those of a killed owner, and no others.
 
 use std::{
     fmt::Write as _,
-    net::Ipv4Addr,
+    fs::{self, File},
+    io::Write as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
-use anyhow::{Context as _, Result};
-use tempfile::TempDir;
+use anyhow::{Context as _, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::{
-    addresses::{Block, ClusterAddresses, SETS, SetAddresses},
+    Cluster, Images,
+    addresses::{ClusterAddresses, SetAddresses},
+    cgroup,
+    claim::{Claim, ROUTES},
     command::{output, words},
+    supervisor::{Request, Set, copy_all},
 };
 
 /// How long the nodes may take.
 const UP: &str = "--wait=180s";
+/// Below a set's state: the names of its clusters, each before it is made.
+const MADE: &str = "kind";
+/// What stands for a cluster's pods and services in a configuration that is given.
+const PLACES: [&str; 2] = ["POD_SUBNET", "SERVICE_SUBNET"];
 
-/// A cluster of kind.
-#[derive(Debug)]
-pub(super) struct Kind {
-    name: String,
-    directory: TempDir,
-    balanced: Block,
-    balancer: Option<Child>,
+/// A set of clusters of kind.
+pub(super) struct OfKind {
+    number: u8,
+    directory: PathBuf,
+    programs: PathBuf,
+    balancers: Vec<Child>,
 }
 
-impl Kind {
-    /// Makes the cluster with this number, counted from 0.
-    pub(super) fn create(index: u8, nodes: u8, programs: &Path) -> Result<Self> {
-        // The last set of addresses is used by no cluster of the local provider that tests bring up first.
-        let addresses = SetAddresses(SETS - 1).cluster(index);
-        let mut cluster = Self {
-            name: format!("isthmus-{}", index + 1),
-            directory: tempfile::tempdir()?,
-            balanced: addresses.balanced(),
-            balancer: None,
-        };
-        let given = std::env::var_os("ISTHMUS_KIND_CONFIG").map(PathBuf::from);
-        let configuration = cluster.directory.path().join("kind.yaml");
-        std::fs::write(&configuration, configured(addresses, nodes))?;
-        let configuration = given.unwrap_or(configuration);
-        let mut kind = Command::new("kind");
-        kind.args(["create", "cluster", UP, "--name", &cluster.name, "--config"]).arg(configuration);
-        output(kind.arg("--kubeconfig").arg(cluster.kubeconfig()))
-            .context("kind and a container engine are needed")?;
-        cluster.balance(programs)?;
-        Ok(cluster)
+impl Set for OfKind {
+    fn bring_up(&mut self, request: Request) -> Result<Vec<Cluster>> {
+        (0..request.clusters).map(|index| self.create(index, request.nodes)).collect()
     }
 
-    /// A kubeconfig with this cluster alone.
-    pub(super) fn kubeconfig(&self) -> PathBuf {
-        self.directory.path().join("kubeconfig")
+    fn keep_logs(&self, to: &Path) -> Result<()> {
+        copy_all(&self.directory.join("log"), to)?;
+        for name in made(&self.directory)? {
+            let mut kind = Command::new("kind");
+            output(kind.args(["export", "logs", "--name", &name]).arg(to.join(&name)))?;
+        }
+        Ok(())
     }
 
-    /// Its context there.
-    pub(super) fn context(&self) -> String {
-        format!("kind-{}", self.name)
-    }
-
-    /// An address that a LoadBalancer service may ask for.
-    pub(super) fn spare_address(&self) -> Ipv4Addr {
-        self.balanced.at(4000)
-    }
-
-    /// Makes the images of an archive known to every node of the cluster `name`.
-    pub(super) fn load(name: &str, archive: &Path) -> Result<()> {
-        let mut kind = Command::new("kind");
-        output(kind.args(["load", "image-archive", "--name", name]).arg(archive)).map(drop)
-    }
-
-    /// What kind calls it.
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Sends a range of addresses to the first node, and gives them to Services.
-    fn balance(&mut self, programs: &Path) -> Result<()> {
-        let node = format!("{}-control-plane", self.name);
-        let address = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
-        let node = output(Command::new("docker").args(["inspect", "-f", address, &node]))?;
-        words(&format!("ip route replace {} via {}", self.balanced, node.trim()))?;
-        let mut balancer = Command::new(programs.join("load-balancer"));
-        balancer.arg(format!("--kubeconfig={}", self.kubeconfig().display()));
-        balancer.arg(format!("--range={}", self.balanced)).stdin(Stdio::null()).stderr(Stdio::null());
-        self.balancer = Some(balancer.spawn().context("starting the load balancer")?);
+    fn end(&mut self) -> Result<()> {
+        for mut balancer in self.balancers.drain(..) {
+            // It takes its routes along. It may be gone already.
+            if let Some(pid) = i32::try_from(balancer.id()).ok().and_then(Pid::from_raw) {
+                let _ = kill_process(pid, Signal::TERM);
+            }
+            balancer.wait()?;
+        }
         Ok(())
     }
 }
 
-impl Drop for Kind {
-    #[allow(clippy::print_stderr, reason = "there is nobody to return an error to")]
-    fn drop(&mut self) {
-        if let Some(balancer) = &mut self.balancer {
-            let _ = balancer.kill();
-            let _ = balancer.wait();
+impl OfKind {
+    pub(super) fn new(claim: &Claim, programs: &Path) -> Self {
+        Self {
+            number: claim.number(),
+            directory: claim.directory().to_owned(),
+            programs: programs.join("bin"),
+            balancers: Vec::new(),
         }
-        // There is none when the cluster did not come up.
-        let _ = words(&format!("ip route del {}", self.balanced));
-        if let Err(error) = words(&format!("kind delete cluster --name {}", self.name)) {
-            eprintln!("test clusters: {error:#}");
+    }
+
+    fn create(&mut self, index: u8, nodes: u8) -> Result<Cluster> {
+        let name = format!("{}-{}", cgroup::name(self.number), index + 1);
+        let addresses = SetAddresses(self.number).cluster(index);
+        let there = words("kind get clusters").context("kind and a container engine are needed")?;
+        if there.lines().any(|one| one == name) {
+            bail!("a cluster of kind is called {name} and was not made here: delete it, or rename it");
         }
+        let mut made = File::options().create(true).append(true).open(self.directory.join(MADE))?;
+        writeln!(made, "{name}")?;
+        let configuration = self.directory.join(format!("{name}.yaml"));
+        fs::write(&configuration, configured(addresses, nodes)?)?;
+        let kubeconfig = kubeconfig(&self.directory, &name);
+        let mut kind = Command::new("kind");
+        // What did not come up stays for its logs, until it is cleared.
+        kind.args(["create", "cluster", UP, "--retain", "--name", &name]);
+        output(kind.arg("--config").arg(configuration).arg("--kubeconfig").arg(&kubeconfig))?;
+        self.balance(&name, addresses, &kubeconfig)?;
+        Ok(Cluster {
+            context: format!("kind-{name}"),
+            kubeconfig,
+            programs: self.programs.clone(),
+            images: Images::Kind(name),
+            spare_address: Some(addresses.spare()),
+        })
+    }
+
+    /// Sends a range of addresses to the first node, and gives them to Services.
+    fn balance(&mut self, name: &str, addresses: ClusterAddresses, kubeconfig: &Path) -> Result<()> {
+        let node = format!("{name}-control-plane");
+        let address = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+        let node = output(Command::new("docker").args(["inspect", "-f", address, &node]))?;
+        words(&format!("ip route replace {} via {} {ROUTES}", addresses.balanced(), node.trim()))?;
+        let logs = self.directory.join("log");
+        fs::create_dir_all(&logs)?;
+        let log = File::create(logs.join(format!("load-balancer-{name}.log")))?;
+        let mut balancer = Command::new("setpriv");
+        balancer.args(["--pdeathsig", "TERM"]).arg(self.programs.join("load-balancer"));
+        balancer.arg(format!("--kubeconfig={}", kubeconfig.display()));
+        balancer.arg(format!("--range={}", addresses.balanced()));
+        balancer.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        self.balancers.push(balancer.spawn().context("starting the load balancer")?);
+        Ok(())
     }
 }
 
-fn configured(addresses: ClusterAddresses, nodes: u8) -> String {
+/// Where the kubeconfig of the cluster `name` is, which has that cluster alone.
+fn kubeconfig(directory: &Path, name: &str) -> PathBuf {
+    directory.join(format!("{name}.kubeconfig"))
+}
+
+/// The clusters of the set whose state is in `directory`.
+fn made(directory: &Path) -> Result<Vec<String>> {
+    let list = directory.join(MADE);
+    if !list.exists() {
+        return Ok(Vec::new());
+    }
+    Ok(fs::read_to_string(list)?.lines().map(str::to_owned).collect())
+}
+
+/// Deletes the clusters of the set whose state is in `directory`.
+pub(super) fn delete(directory: &Path) -> Result<()> {
+    for name in made(directory)? {
+        let mut kind = Command::new("kind");
+        kind.args(["delete", "cluster", "--name", &name, "--kubeconfig"]);
+        output(kind.arg(kubeconfig(directory, &name)))?;
+    }
+    Ok(())
+}
+
+/// Makes the images of an archive known to every node of the cluster `name`.
+pub(super) fn load(name: &str, archive: &Path) -> Result<()> {
+    let mut kind = Command::new("kind");
+    output(kind.args(["load", "image-archive", "--name", name]).arg(archive)).map(drop)
+}
+
+/// The configuration of a cluster: the one that is given, or ours.
+fn configured(addresses: ClusterAddresses, nodes: u8) -> Result<String> {
+    match std::env::var_os("ISTHMUS_KIND_CONFIG").map(PathBuf::from) {
+        Some(given) => {
+            let text = fs::read_to_string(&given).with_context(|| given.display().to_string())?;
+            Ok(with_addresses(&text, addresses))
+        }
+        None => Ok(with_addresses(&ours(nodes), addresses)),
+    }
+}
+
+fn with_addresses(text: &str, addresses: ClusterAddresses) -> String {
+    let [pods, services] = PLACES;
+    let text = text.replace(pods, &addresses.pods().to_string());
+    text.replace(services, &addresses.services().to_string())
+}
+
+fn ours(nodes: u8) -> String {
+    let [pods, services] = PLACES;
     let mut text = format!(
         "kind: Cluster
 apiVersion: kind.x-k8s.io/v1alpha4
 networking:
-  podSubnet: {}
-  serviceSubnet: {}
+  podSubnet: {pods}
+  serviceSubnet: {services}
 nodes:
 - role: control-plane
 ",
-        addresses.pods(),
-        addresses.services(),
     );
     for _ in 1..nodes {
         // Writing to a string cannot fail.
@@ -135,8 +193,21 @@ mod tests {
 
     #[test]
     fn a_configuration_has_the_nodes_that_are_asked_for() {
-        let text = configured(SetAddresses(SETS - 1).cluster(0), 3);
+        let text = with_addresses(&ours(3), SetAddresses(15).cluster(0));
         assert_eq!(text.matches("role: worker").count(), 2, "{text}");
         assert!(text.contains("podSubnet: 10.184.0.0/17"), "{text}");
+    }
+
+    #[test]
+    fn the_configuration_of_the_page_is_ours_and_more() {
+        let page = include_str!("../../../docs/test-clusters.md");
+        let block = page.split("```yaml kind.yaml\n").nth(1).and_then(|rest| rest.split("```").next());
+        let given = block.unwrap();
+        for line in ours(2).lines() {
+            assert!(given.lines().any(|one| one == line), "{line} is not in\n{given}");
+        }
+        let used = with_addresses(given, SetAddresses(15).cluster(1));
+        assert!(used.contains("podSubnet: 10.185.0.0/17"), "{used}");
+        assert!(!PLACES.iter().any(|place| used.contains(place)), "{used}");
     }
 }

@@ -91,22 +91,6 @@ impl Authority {
     }
 }
 
-/// One kubeconfig with the clusters, users and contexts of all; the first one's context is current.
-pub fn merged(kubeconfigs: &[Value]) -> Value {
-    let all = |list: &str| -> Value {
-        let lists = kubeconfigs.iter().filter_map(|kubeconfig| kubeconfig.get(list)?.as_array());
-        lists.flatten().cloned().collect()
-    };
-    json!({
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": kubeconfigs.first().and_then(|first| first.get("current-context")),
-        "clusters": all("clusters"),
-        "users": all("users"),
-        "contexts": all("contexts"),
-    })
-}
-
 fn named(name: &str, organization: Option<&str>) -> Result<CertificateParams> {
     let mut params = CertificateParams::new(Vec::new())?;
     params.distinguished_name.remove(DnType::CommonName);

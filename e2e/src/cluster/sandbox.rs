@@ -27,7 +27,14 @@ use super::command::words;
 pub const STATE: &str = "/mnt";
 
 /// Kernel settings that are the whole machine's, and that a kubelet would change.
-const MACHINE_SETTINGS: [&str; 3] = ["vm/overcommit_memory", "kernel/panic", "kernel/panic_on_oops"];
+const MACHINE_SETTINGS: [&str; 6] = [
+    "vm/overcommit_memory",
+    "vm/panic_on_oom",
+    "kernel/panic",
+    "kernel/panic_on_oops",
+    "kernel/keys/root_maxkeys",
+    "kernel/keys/root_maxbytes",
+];
 
 /// What a box is to do.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -67,9 +74,10 @@ pub fn run(specification: &Path) -> Result<()> {
 fn lay_out(sandbox: &Sandbox) -> Result<()> {
     let none = MountFlags::empty();
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+    // The programs first: they may be below what the state hides.
+    mount_bind_recursive(&sandbox.programs, Path::new(&sandbox.state).join("programs"))?;
     mount_bind_recursive(&sandbox.state, STATE)?;
     let inside = Path::new(STATE);
-    mount_bind_recursive(&sandbox.programs, inside.join("programs"))?;
     mount_bind(inside.join("etc/hosts"), "/etc/hosts")?;
     mount_bind(inside.join("etc/resolv.conf"), "/etc/resolv.conf")?;
     // A new /sys shows the box's own network; the control groups stay those of the machine.
@@ -80,6 +88,9 @@ fn lay_out(sandbox: &Sandbox) -> Result<()> {
     mount("proc", "/proc", "proc", none, None)?;
     for setting in MACHINE_SETTINGS {
         let path = Path::new("/proc/sys").join(setting);
+        if !path.exists() {
+            continue;
+        }
         let copy = inside.join("etc").join(setting.replace('/', "."));
         std::fs::write(&copy, std::fs::read(&path)?)?;
         mount_bind(&copy, &path)?;
