@@ -5,6 +5,27 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// That what listens for peers and what answers names do not want the same port.
+const PORTS_DIFFER: &str = "!has(self.gateways) || !has(self.gateways.eastWest) || !has(self.dns) \
+     || !self.gateways.eastWest.enabled || self.gateways.eastWest.port != self.dns.port \
+     || (has(self.gateways.eastWest.address) && has(self.dns.address) \
+     && self.gateways.eastWest.address != self.dns.address)";
+/// That each is the address of a socket: one of IPv6 is in brackets, and what is in brackets has a colon.
+const ARE_SOCKETS: &str = "self.all(a, a.matches('^([0-9.]+|\\\\[[0-9a-fA-F.]*:[0-9a-fA-F:.]*\\\\]):[1-9][0-9]{0,4}$') \
+     && isIP(a.substring(0, a.lastIndexOf(':')).replace('[', '').replace(']', '')) \
+     && int(a.substring(a.lastIndexOf(':') + 1)) <= 65535)";
+/// That the bounds of a number of proxies are in order.
+const BOUNDS_IN_ORDER: &str =
+    "!has(self.autoscale) || !has(self.replicas) || self.autoscale.maxReplicas >= self.replicas";
+/// That no more CPU is set aside than may be used.
+const CPU_FITS: &str = "!has(self.requests) || !has(self.limits) || !has(self.requests.cpu) \
+     || !has(self.limits.cpu) || quantity(self.requests.cpu).compareTo(quantity(self.limits.cpu)) <= 0";
+/// The same of memory.
+const MEMORY_FITS: &str = "!has(self.requests) || !has(self.limits) || !has(self.requests.memory) \
+     || !has(self.limits.memory) || quantity(self.requests.memory).compareTo(quantity(self.limits.memory)) <= 0";
+/// A reference to an image: host, path, tag and digest, all but the path if need be.
+const IMAGE: &str = r"^((\[[0-9a-fA-F:]+\]|[a-zA-Z0-9.-]+)(:[0-9]+)?/)?[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?(@[a-z0-9]+:[0-9a-f]{32,128})?$";
+
 /// What this cluster's mesh is. Every field has a default that works on one machine.
 #[derive(CustomResource, JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[kube(
@@ -31,6 +52,10 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": PORTS_DIFFER,
+    "message": "cannot have the same port for gateways.eastWest and dns, unless their addresses differ",
+}]))]
 pub struct MeshInstallSpec {
     /// The version of the images that are not named in full. The default is the operator's own. On
     /// Kubernetes only.
@@ -143,10 +168,7 @@ pub struct EastWestGateway {
     /// `192.0.2.1:15443` or `[2001:db8::1]:15443`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), inner(length(min = 3, max = 53)), extend("x-kubernetes-validations" = [
-        {
-            "rule": "self.all(a, a.matches('^([0-9.]+|\\\\[[0-9a-fA-F:.]+\\\\]):[1-9][0-9]{0,4}$'))",
-            "message": "must be IP addresses with ports, such as 192.0.2.1:15443",
-        },
+        {"rule": ARE_SOCKETS, "message": "must be IP addresses with ports, such as 192.0.2.1:15443"},
     ]))]
     pub advertise: Vec<String>,
 }
@@ -154,6 +176,9 @@ pub struct EastWestGateway {
 /// The data plane.
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": BOUNDS_IN_ORDER, "message": "cannot have more replicas than autoscale.maxReplicas"},
+]))]
 pub struct Proxy {
     /// Threads of each proxy. The default is the CPU quota of the machine or container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -166,7 +191,7 @@ pub struct Proxy {
     /// The image of the proxy. The default is `isthmus.dev/proxy` with the version of this install. On
     /// Kubernetes only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 512))]
+    #[schemars(length(min = 1, max = 512), regex(pattern = IMAGE))]
     pub image: Option<String>,
     /// How many proxies each Gateway has. The default is 1. On Kubernetes only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -187,9 +212,10 @@ pub struct Proxy {
 pub struct ControlPlane {
     /// The image. The default is `isthmus.dev/isthmus` with the version of this install.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 512))]
+    #[schemars(length(min = 1, max = 512), regex(pattern = IMAGE))]
     pub image: Option<String>,
-    /// How many there are. All of them serve proxies, one of them writes statuses. The default is 1.
+    /// How many there are. One of them leads: it serves all proxies and writes statuses, and another takes
+    /// over when it ends. The default is 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100), extend("format" = "int32"))]
     pub replicas: Option<u16>,
@@ -214,6 +240,10 @@ pub struct Autoscale {
 /// What a container is given.
 #[derive(JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": CPU_FITS, "message": "cannot request more cpu than the limit"},
+    {"rule": MEMORY_FITS, "message": "cannot request more memory than the limit"},
+]))]
 pub struct Resources {
     /// What is set aside for it.
     #[serde(default)]

@@ -38,7 +38,9 @@ use crate::{ControlPlane, Proxy, ResourceList, Resources};
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MeshRevisionSpec {
     /// The name of the MeshInstall that it is a revision of.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = [
+        {"rule": "self == oldSelf", "message": "cannot be changed: what it runs is of this MeshInstall"},
+    ]))]
     pub mesh_install: String,
     /// The version of the images that are not named in full. The default is the MeshInstall's.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -129,6 +129,63 @@ fn validate_checks_what_a_mesh_install_means() {
     assert!(ran.out.contains("spec.gateways.eastWest.advertise"), "{}", ran.out);
 }
 
+/// What `validate` says of a MeshInstall with this `spec`.
+fn installs(spec: &str) -> (Option<i32>, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let install = format!(
+        "apiVersion: isthmus.dev/v1alpha1\nkind: MeshInstall\nmetadata: {{name: mesh}}\nspec: {spec}\n"
+    );
+    fs::write(dir.path().join("mesh.yaml"), install).unwrap();
+    let ran = run(&["validate", "-f", dir.path().to_str().unwrap()]);
+    (ran.code, ran.out)
+}
+
+#[test]
+fn i3_a_directory_has_the_rules_of_an_api_server() {
+    for good in [
+        "{proxy: {replicas: 2, autoscale: {maxReplicas: 2}}}",
+        "{proxy: {resources: {requests: {cpu: 1000m, memory: 1Gi}, limits: {cpu: '1', memory: 1024Mi}}}}",
+        "{controlPlane: {image: '[2001:db8::1]:5000/a/b-c/d__e.f:v1_2'}}",
+        "{gateways: {eastWest: {advertise: ['192.0.2.1:65535', '[2001:db8::1]:1']}}}",
+        "{gateways: {eastWest: {address: 127.0.0.1, port: 1}}, dns: {address: 127.0.0.2, port: 1}}",
+    ] {
+        let (code, said) = installs(good);
+        assert_eq!(code, Some(0), "{good}: {said}");
+    }
+    for (bad, why) in [
+        ("{proxy: {replicas: 3, autoscale: {maxReplicas: 2}}}", "more replicas than autoscale"),
+        (
+            "{proxy: {resources: {requests: {cpu: '2'}, limits: {cpu: 1999m}}}}",
+            "more cpu than the limit",
+        ),
+        (
+            "{controlPlane: {resources: {requests: {memory: 1Gi}, limits: {memory: 1G}}}}",
+            "more memory than the limit",
+        ),
+        ("{gateways: {eastWest: {advertise: ['192.0.2.1:65536']}}}", "IP addresses with ports"),
+        ("{gateways: {eastWest: {advertise: ['192.0.2.256:1']}}}", "IP addresses with ports"),
+        ("{dns: {port: 15443}}", "the same port for gateways.eastWest and dns"),
+    ] {
+        let (code, said) = installs(bad);
+        assert!(code == Some(1) && said.contains(why), "{bad}: {said}");
+    }
+}
+
+#[test]
+fn i3_an_image_is_a_reference() {
+    let digest = format!("proxy@sha256:{}", "0".repeat(64));
+    for good in ["proxy", "isthmus.dev/proxy:0.1.0", "localhost:5000/proxy:1", &digest] {
+        let (code, said) = installs(&format!("{{proxy: {{image: '{good}'}}}}"));
+        assert_eq!(code, Some(0), "{good}: {said}");
+    }
+    for bad in
+        ["proxy:", "proxy: 1", "/proxy", "proxy/", "a//b", "https://a/b", "Proxy", "proxy@sha256:0"]
+    {
+        let (code, said) = installs(&format!("{{proxy: {{image: '{bad}'}}}}"));
+        assert!(code == Some(1) && said.contains("spec.proxy.image"), "{bad}: {said}");
+    }
+}
+
 fn explained(args: &[&str], expected: &Expect) {
     let args = [&["explain"], args, &["-f", "shop/manifests"]].concat();
     let ran = run(&args);
