@@ -1,5 +1,6 @@
 //! What the charts render to, by the real Helm: golden for what templates decide, and the same as the Rust
-//! types for what is generated from them. `ISTHMUS_UPDATE=1` writes the golden files.
+//! types for what is generated from them. `ISTHMUS_UPDATE=1` writes the golden files. And what Helm does with
+//! them on an API server where something is already.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,13 +12,18 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Child, Command, Stdio},
+    time::Duration,
 };
 
-use anyhow::Result;
-use isthmus_e2e::cluster::{
-    built,
-    command::{fed, output},
+use anyhow::{Result, ensure};
+use isthmus_e2e::{
+    api_server::ApiServer,
+    cluster::{
+        built,
+        command::{eventually, fed, output},
+    },
+    programs,
 };
 
 fn root() -> PathBuf {
@@ -63,11 +69,12 @@ fn rights_are_given_in_the_namespace_of_the_release() {
 fn definitions_are_rendered_as_they_are() {
     let rendered = render("isthmus-crds", "{}", &[]).unwrap();
     let directory = root().join("charts/isthmus-crds/templates");
-    let files =
-        fs::read_dir(directory).unwrap().map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap());
+    let files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     let mut count = 0;
-    for file in files {
-        let definition = file.split_once('\n').unwrap().1.trim_end();
+    for file in files.filter(|file| file.extension().unwrap() == "yaml") {
+        let file = fs::read_to_string(file).unwrap();
+        let (_, definition) = file.split_once("}}\n").unwrap();
+        let definition = definition.strip_suffix("{{- end }}\n").unwrap().trim_end();
         assert!(rendered.contains(definition), "not rendered as it is:\n{definition}");
         count += 1;
     }
@@ -80,6 +87,7 @@ fn values_that_make_no_sense_are_refused() {
         ("replicas: -1", "replicas"),
         ("replica: 1", "replica"),
         ("image: {pullPolicy: Sometimes}", "pullPolicy"),
+        ("image: {tag: 'a b'}", "tag"),
         ("proxyImage: {repository: ''}", "repository"),
     ] {
         let refused = render("isthmus", values, &[]).unwrap_err().to_string();
@@ -95,4 +103,105 @@ fn helm_finds_nothing_to_say() {
             output(helm.args(["lint", "--strict"]).arg(root().join("charts").join(chart))).unwrap();
         assert!(said.contains("0 chart(s) failed"), "{said}");
     }
+}
+
+const NAMESPACE: [&str; 3] = ["--namespace", "mesh-system", "--create-namespace"];
+
+fn helm(server: &ApiServer, arguments: &[&str]) -> Result<String> {
+    let mut helm = Command::new(built::programs()?.join("bin/helm"));
+    output(helm.arg("--kubeconfig").arg(server.kubeconfig()).args(arguments))
+}
+
+/// Installs or upgrades a chart by Helm.
+fn release(server: &ApiServer, verb: &str, chart: &str, more: &[&str]) -> Result<String> {
+    let from = root().join("charts").join(chart).display().to_string();
+    let namespace = if verb == "install" { &NAMESPACE[..] } else { &NAMESPACE[..2] };
+    helm(server, &[&[verb, chart, &from], namespace, more].concat())
+}
+
+/// The definitions that are there, each with the release that has it.
+fn definitions(server: &ApiServer) -> Vec<(String, String)> {
+    let path = r#"jsonpath={range .items[*]}{.metadata.name}={.metadata.annotations.meta\.helm\.sh/release-name}{"\n"}{end}"#;
+    let all = server.kubectl(&["get", "crd", "-o", path]).unwrap();
+    let pairs = all.lines().filter_map(|line| line.split_once('='));
+    pairs.map(|(name, release)| (name.to_owned(), release.to_owned())).collect()
+}
+
+/// Those among them that the chart has.
+fn taken(server: &ApiServer) -> Vec<String> {
+    let taken = definitions(server).into_iter().filter(|(_, release)| release == "isthmus-crds");
+    taken.map(|(name, _)| name).collect()
+}
+
+#[test]
+fn definitions_of_another_product_stay_its_own() {
+    const THEIRS: &str = "serviceimports.multicluster.x-k8s.io";
+    let server = ApiServer::start().unwrap();
+    let manifest = format!("crds/manifests/multicluster.x-k8s.io_{}.yaml", "serviceimports");
+    server.define(&fs::read_to_string(root().join(manifest)).unwrap()).unwrap();
+    let all = fs::read_dir(root().join("crds/manifests")).unwrap().count();
+    for verb in ["install", "upgrade"] {
+        release(&server, verb, "isthmus-crds", &[]).unwrap();
+        let taken = taken(&server);
+        assert_eq!((taken.len(), taken.contains(&THEIRS.to_owned())), (all - 1, false), "{taken:?}");
+    }
+    // They outlive the release, and the next one of that name has them again.
+    helm(&server, &["uninstall", "isthmus-crds", "--namespace", "mesh-system"]).unwrap();
+    assert_eq!(definitions(&server).len(), all);
+    release(&server, "install", "isthmus-crds", &["--set", "mcs.install=false"]).unwrap();
+    assert_eq!(definitions(&server).len(), all);
+}
+
+#[test]
+fn definitions_of_the_multi_cluster_services_api_are_left_out_where_asked() {
+    let rendered = render("isthmus-crds", "mcs: {install: false}", &[]).unwrap();
+    assert!(rendered.contains("meshinstalls.isthmus.dev"));
+    assert!(!rendered.contains("multicluster.x-k8s.io"));
+}
+
+/// The operator until this is dropped.
+struct Operator(Child);
+
+impl Operator {
+    fn start(server: &ApiServer) -> Self {
+        let mut operator = Command::new(programs().join("isthmus"));
+        operator.args(["operator", "--namespace", "default", "--kubeconfig"]).arg(server.kubeconfig());
+        Self(operator.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn definitions_of_the_operator_stay_the_operators() {
+    let server = ApiServer::start().unwrap();
+    let operator = Operator::start(&server);
+    let all = fs::read_dir(root().join("crds/manifests")).unwrap().count();
+    eventually(Duration::from_mins(1), || {
+        let found = definitions(&server).len();
+        ensure!(found == all, "{found} of {all} definitions");
+        Ok(())
+    })
+    .unwrap();
+    drop(operator);
+    for verb in ["install", "upgrade"] {
+        release(&server, verb, "isthmus-crds", &[]).unwrap();
+        assert_eq!(taken(&server), [""; 0]);
+    }
+    assert_eq!(definitions(&server).len(), all);
+}
+
+#[test]
+fn notes_say_what_comes_next() {
+    let server = ApiServer::start().unwrap();
+    release(&server, "install", "isthmus", &[]).unwrap();
+    check(
+        "notes.txt",
+        &helm(&server, &["get", "notes", "isthmus", "--namespace", "mesh-system"]).unwrap(),
+    );
 }

@@ -157,7 +157,19 @@ fn has_uid(manifest: &Manifest) -> bool {
 /// # Errors
 /// When the API server refuses it, or does not answer.
 pub async fn write(client: &Client, manifest: &Manifest) -> kube::Result<DynamicObject> {
-    let params = PatchParams::apply("isthmus").force();
+    write_as(client, "isthmus", manifest).await
+}
+
+/// The same, as another author: of an object that is there he has these fields and no others.
+///
+/// # Errors
+/// When the API server refuses it, or does not answer.
+pub async fn write_as(
+    client: &Client,
+    author: &str,
+    manifest: &Manifest,
+) -> kube::Result<DynamicObject> {
+    let params = PatchParams::apply(author).force();
     api(client, &manifest.key).patch(&manifest.key.name, &params, &Patch::Apply(&manifest.value)).await
 }
 

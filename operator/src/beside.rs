@@ -12,7 +12,7 @@ use kube::core::DynamicObject;
 use serde_json::json;
 
 use crate::{
-    component::control_plane,
+    component::{control_plane, network},
     mesh::{Mesh, Side},
     object::{self, Manifest, ObjectKey},
     observed::{Observed, Place, SeenGateway, owner},
@@ -68,7 +68,7 @@ impl Beside {
         let mut manifests = Vec::new();
         if used || object.metadata.deletion_timestamp.is_none() {
             let first =
-                [control_plane::network_policy(&mesh), control_plane::service(&mesh), deployment];
+                [network::of_control_plane(&mesh), control_plane::service(&mesh), deployment];
             manifests.extend(first.into_iter().chain(control_plane::disruption_budget(&mesh)));
         }
         Self { object, mesh, manifests, control_plane, proxies: BTreeMap::new() }

@@ -4,7 +4,7 @@
 use isthmus_crds::{MeshInstall, MeshRevision};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use crate::{component::definitions, observe::operator, observed::Observed, rollout};
+use crate::{component::definitions, object, observe::operator, observed::Observed, rollout};
 
 /// One thing that is wrong.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -15,34 +15,71 @@ pub struct Finding {
     pub message: String,
 }
 
+impl Finding {
+    fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
 /// What stands in the way of an install.
 pub fn before(observed: &Observed) -> Vec<Finding> {
-    let gateway_api = definitions::gateway_api_problem(observed);
-    gateway_api.map(|(_, message)| Finding { code: "gateway-api", message }).into_iter().collect()
+    let mut all: Vec<Finding> = forbidden(observed).collect();
+    if observed.knows(object::DEFINITION)
+        && let Some((_, message)) = definitions::gateway_api_problem(observed)
+    {
+        all.push(Finding::new("gateway-api", message));
+    }
+    all
 }
 
 /// What is wrong with the mesh.
 pub fn after(observed: &Observed) -> Vec<Finding> {
     let mut all = before(observed);
-    let namespace = &observed.place.namespace;
-    let finding = |code, message: String| Finding { code, message };
-    match observed.object(&operator(&observed.place)) {
-        None => all.push(finding(
-            "no-operator",
-            format!("there is no operator: `helm install isthmus charts/isthmus -n {namespace} --create-namespace`"),
-        )),
-        Some(found) => all.extend(rollout::missing(found).map(|pods| {
-            let help = format!("`kubectl -n {namespace} describe pods -l app.kubernetes.io/component=operator`");
-            finding("operator-not-ready", format!("of the operator {pods}: {help} shows why"))
-        })),
+    all.extend(of_operator(observed));
+    all.extend(unreadable(observed));
+    match observed.install() {
+        Some(install) => all.extend(of_install(&install)),
+        None if observed.of(object::MESH_INSTALL).next().is_none()
+            && observed.knows(object::MESH_INSTALL) =>
+        {
+            all.push(Finding::new("no-install", "there is no MeshInstall: `isthmus install`"));
+        }
+        None => {}
     }
-    let Some(install) = observed.install() else {
-        all.push(finding("no-install", "there is no MeshInstall: `isthmus install`".to_owned()));
-        return all;
-    };
-    all.extend(of_install(&install));
     all.extend(observed.revisions().iter().filter_map(of_revision));
     all
+}
+
+/// What may not be read, of which nothing can be said.
+pub fn forbidden(observed: &Observed) -> impl Iterator<Item = Finding> {
+    observed.forbidden.iter().map(|(kind, why)| {
+        let message = format!("you may not list objects of kind {}: {why}", kind.kind);
+        Finding::new("forbidden", message)
+    })
+}
+
+/// MeshInstalls that this version cannot read.
+pub fn unreadable(observed: &Observed) -> impl Iterator<Item = Finding> {
+    observed.unreadable_installs().map(|(object, why)| {
+        let (name, version) = (object.metadata.name.as_deref().unwrap_or_default(), &observed.place.version);
+        let message = format!(
+            "version {version} cannot read MeshInstall {name}: {why}; use the version that it was written for"
+        );
+        Finding::new("install-unreadable", message)
+    })
+}
+
+fn of_operator(observed: &Observed) -> Option<Finding> {
+    let namespace = &observed.place.namespace;
+    let Some(found) = observed.object(&operator(&observed.place)) else {
+        let message = format!(
+            "there is no operator: `helm install isthmus charts/isthmus -n {namespace} --create-namespace`"
+        );
+        return observed.knows(object::DEPLOYMENT).then(|| Finding::new("no-operator", message));
+    };
+    let pods = rollout::missing(found)?;
+    let help = format!("`kubectl -n {namespace} describe pods -l app.kubernetes.io/component=operator`");
+    Some(Finding::new("operator-not-ready", format!("of the operator {pods}: {help} shows why")))
 }
 
 fn of_revision(revision: &MeshRevision) -> Option<Finding> {
@@ -55,7 +92,7 @@ fn of_revision(revision: &MeshRevision) -> Option<Finding> {
     );
     let message = format!("MeshRevision {name}: {said}");
     let holds = ready.is_some_and(|ready| ready.status == "True");
-    (!holds).then_some(Finding { code: "revision-not-ready", message })
+    (!holds).then(|| Finding::new("revision-not-ready", message))
 }
 
 fn of_install(install: &MeshInstall) -> Vec<Finding> {
@@ -65,7 +102,7 @@ fn of_install(install: &MeshInstall) -> Vec<Finding> {
         let message = format!(
             "the operator has not seen the newest MeshInstall {name} yet: wait, or see its logs"
         );
-        return vec![Finding { code: "not-observed", message }];
+        return vec![Finding::new("not-observed", message)];
     }
     let problem = |condition: &Condition| {
         let code = match condition.type_.as_str() {
@@ -74,7 +111,7 @@ fn of_install(install: &MeshInstall) -> Vec<Finding> {
             _ => return None,
         };
         let message = format!("{}: {}", condition.reason, condition.message);
-        (condition.status != "True").then_some(Finding { code, message })
+        (condition.status != "True").then(|| Finding::new(code, message))
     };
     status.conditions.iter().filter_map(problem).collect()
 }

@@ -5,6 +5,7 @@ pub mod access;
 pub mod control_plane;
 pub mod definitions;
 pub mod gateway_class;
+pub mod network;
 pub mod proxy;
 pub mod secrets;
 
@@ -12,14 +13,16 @@ use isthmus_crds::{ResourceList, Resources};
 use k8s_openapi::{
     api::core::v1::{
         Capabilities, Container, EmptyDirVolumeSource, EnvVar, EnvVarSource, HTTPGetAction,
-        ObjectFieldSelector, PodSecurityContext, Probe, ResourceRequirements, SeccompProfile,
-        SecurityContext, TopologySpreadConstraint, Volume, VolumeMount,
+        LocalObjectReference, ObjectFieldSelector, PodSecurityContext, Probe, ResourceRequirements,
+        SeccompProfile, SecurityContext, TopologySpreadConstraint, Volume, VolumeMount,
     },
     apimachinery::pkg::{
         api::resource::Quantity, apis::meta::v1::LabelSelector, util::intstr::IntOrString,
     },
 };
 use std::collections::BTreeMap;
+
+use crate::place::Pull;
 
 /// The user and group that pods run as: nobody in particular, and not root.
 const USER: i64 = 65532;
@@ -137,17 +140,23 @@ fn resources(given: &Resources, cpu: &str, memory: &str) -> ResourceRequirements
 }
 
 /// A container with what all of ours have.
-fn container(name: &str, image: Option<&String>, args: Vec<String>) -> Container {
+fn container(name: &str, image: Option<&String>, pull: &Pull, args: Vec<String>) -> Container {
     Container {
         name: name.to_owned(),
         image: image.cloned(),
-        image_pull_policy: Some("IfNotPresent".to_owned()),
+        image_pull_policy: Some(pull.policy.clone()),
         args: Some(args),
         env: Some(pod_environment()),
         readiness_probe: Some(probe("/ready", 1)),
         security_context: Some(container_security()),
         ..Container::default()
     }
+}
+
+/// By which Secrets of its namespace a pod's images are fetched.
+fn pull_secrets(pull: &Pull) -> Option<Vec<LocalObjectReference>> {
+    let all = pull.secrets.iter().map(|name| LocalObjectReference { name: name.clone() });
+    Some(all.collect()).filter(|all: &Vec<_>| !all.is_empty())
 }
 
 fn selector(labels: &[(&str, &str)]) -> LabelSelector {

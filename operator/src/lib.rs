@@ -26,6 +26,7 @@ pub mod mesh;
 pub mod object;
 pub mod observe;
 pub mod observed;
+pub mod place;
 pub mod plan;
 mod quantity;
 pub mod revision;

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 
 use crate::{
     object::{self, Kind},
-    observed::Place,
+    place::{Place, Pull},
 };
 
 /// An install, with all defaults filled in.
@@ -23,6 +23,8 @@ pub struct Mesh {
     pub trust_domain: String,
     /// What pods run with.
     pub revision: Revision,
+    /// How nodes come by the images.
+    pub pull: Pull,
     /// For how long a Deployment may make no progress, in seconds.
     pub timeout: u32,
     /// The MeshRevision whose part this is; none for the MeshInstall's own.
@@ -48,6 +50,7 @@ impl Mesh {
             namespace: place.namespace.clone(),
             trust_domain: install.spec.cluster.trust_domain(),
             revision,
+            pull: place.pull.clone(),
             timeout: install.spec.upgrade.timeout_seconds,
             side: None,
         }

@@ -7,20 +7,21 @@ use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Client, api::ListParams, core::DynamicObject};
 
 use crate::{
-    object::{self, ObjectKey},
+    object::{self, Kind, ObjectKey},
     observed::{Observed, Place},
+    place::OPERATOR,
     run::{trim, watched},
 };
 
 /// The operator's own Deployment.
 pub fn operator(place: &Place) -> ObjectKey {
-    ObjectKey::new(object::DEPLOYMENT, &place.namespace, "isthmus-operator")
+    ObjectKey::new(object::DEPLOYMENT, &place.namespace, OPERATOR)
 }
 
 /// Everything that a plan is made from, and the operator's Deployment.
 ///
 /// # Errors
-/// When the API server does not answer, or does not let us read.
+/// When the API server does not answer. What it does not let us read is not known, and named.
 pub async fn observe(client: &Client, place: Place) -> Result<Observed, Trouble> {
     let operator = operator(&place);
     let mut observed = Observed::nothing(place, Timestamp::now());
@@ -31,7 +32,7 @@ pub async fn observe(client: &Client, place: Place) -> Result<Observed, Trouble>
         };
         let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
         let selection = ListParams { label_selector: watched.labels, ..ListParams::default() };
-        let list = api.list(&selection).await.map_err(|error| Trouble::Unreachable(Box::new(error)))?;
+        let Some(list) = permitted(&mut observed, kind, api.list(&selection).await)? else { continue };
         for object in list.items {
             let key = ObjectKey::of(kind, &object);
             let object = object::typed(kind, trim(kind, object));
@@ -41,8 +42,25 @@ pub async fn observe(client: &Client, place: Place) -> Result<Observed, Trouble>
     let deployments: Api<DynamicObject> =
         Api::namespaced_with(client.clone(), &operator.namespace, &object::DEPLOYMENT.resource());
     let found = deployments.get_opt(&operator.name).await;
-    if let Some(found) = found.map_err(|error| Trouble::Unreachable(Box::new(error)))? {
+    if let Some(found) = permitted(&mut observed, object::DEPLOYMENT, found)?.flatten() {
         observed.objects.insert(operator, Arc::new(object::typed(object::DEPLOYMENT, found)));
     }
     Ok(observed)
+}
+
+/// What was read of a kind; none when it may not be read, of which note is taken.
+fn permitted<T>(
+    observed: &mut Observed,
+    kind: &'static Kind,
+    read: kube::Result<T>,
+) -> Result<Option<T>, Trouble> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(kube::Error::Api(status)) if status.code == 403 => {
+            observed.unknown.insert(kind);
+            observed.forbidden.insert(kind, status.message.clone());
+            Ok(None)
+        }
+        Err(error) => Err(Trouble::Unreachable(Box::new(error))),
+    }
 }

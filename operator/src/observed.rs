@@ -20,29 +20,7 @@ use crate::{
     object::{self, Kind, Manifest, ObjectKey},
 };
 
-/// Where and as what this operator runs.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Place {
-    /// The namespace of the mesh's own parts.
-    pub namespace: String,
-    /// The operator's version: that of the images, unless a MeshInstall says otherwise.
-    pub version: String,
-    /// The image of the control plane, without a tag.
-    pub image: String,
-    /// The image of the proxy, without a tag.
-    pub proxy_image: String,
-}
-
-impl Default for Place {
-    fn default() -> Self {
-        Self {
-            namespace: isthmus_crds::names::NAMESPACE.to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            image: "isthmus.dev/isthmus".to_owned(),
-            proxy_image: "isthmus.dev/proxy".to_owned(),
-        }
-    }
-}
+pub use crate::place::Place;
 
 /// All that a plan is made from, the MeshInstall aside.
 #[derive(Clone, Debug)]

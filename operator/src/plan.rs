@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::{
     beside::{self, Beside},
     component::{
-        access, control_plane, definitions, gateway_class,
+        access, control_plane, definitions, gateway_class, network,
         proxy::{self, Edge},
         secrets,
     },
@@ -234,7 +234,7 @@ fn of_install<'a>(
     let mut all: Vec<Manifest> = definitions::wanted(observed).cloned().collect();
     all.push(control_plane::service_account(mesh));
     all.extend(access::roles(mesh, revisions));
-    all.extend([control_plane::network_policy(mesh), control_plane::service(mesh), deployment]);
+    all.extend([network::of_control_plane(mesh), control_plane::service(mesh), deployment]);
     all.extend(control_plane::disruption_budget(mesh));
     if !observed.absent.contains(object::GATEWAY_CLASS) {
         all.push(gateway_class::gateway_class(mesh));

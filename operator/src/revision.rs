@@ -6,7 +6,7 @@ use crate::observed::Place;
 
 /// The revision that a MeshInstall asks for.
 pub fn wanted(spec: &MeshInstallSpec, place: &Place) -> Revision {
-    let version = spec.version.clone().unwrap_or_else(|| place.version.clone());
+    let version = spec.version.clone().unwrap_or_else(|| place.tag.clone());
     let image = |given: &Option<String>, image: &str| {
         Some(given.clone().unwrap_or_else(|| format!("{image}:{version}")))
     };

@@ -36,6 +36,13 @@ fn the_operators_rights_are_those_that_it_needs() {
 }
 
 #[test]
+fn who_calls_the_operator_is_said_in_the_chart() {
+    let policy = serde_json::to_value(chart::network_policy()).unwrap();
+    let text = serde_saphyr::to_string(&policy).unwrap();
+    check("isthmus/templates/network-policy.yaml", &format!("{HEADER}{text}"));
+}
+
+#[test]
 fn f23_the_operator_reads_no_secret() {
     let of = |rules: Vec<k8s_openapi::api::rbac::v1::PolicyRule>| {
         let resources = rules.into_iter().flat_map(|rule| rule.resources.unwrap_or_default());
@@ -63,18 +70,25 @@ fn the_definitions_are_those_of_the_types() {
     for (name, definition) in &all {
         let text = serde_saphyr::to_string(definition).unwrap();
         assert!(!text.contains("{{"), "{name} would be taken for a template");
-        check(&format!("isthmus-crds/templates/{name}"), &format!("{HEADER}{text}"));
+        let named = definition["metadata"]["name"].as_str().unwrap();
+        let template = chart::template_of_definition(named, &format!("{HEADER}{text}"));
+        check(&format!("isthmus-crds/templates/{name}"), &template);
     }
-    let files = fs::read_dir(charts().join("isthmus-crds/templates")).unwrap().count();
-    assert_eq!(files, all.len(), "a definition without a kind, or the reverse");
+    let files = fs::read_dir(charts().join("isthmus-crds/templates")).unwrap();
+    let files = files.filter(|file| file.as_ref().unwrap().path().extension().unwrap() == "yaml");
+    assert_eq!(files.count(), all.len(), "a definition without a kind, or the reverse");
 }
 
 #[test]
 fn the_schema_of_values_is_that_of_the_types() {
-    let schema = serde_json::to_string_pretty(&chart::values_schema()).unwrap();
-    check("isthmus/values.schema.json", &format!("{schema}\n"));
-    let values = fs::read_to_string(charts().join("isthmus/values.yaml")).unwrap();
-    let _: chart::Values = serde_saphyr::from_str(&values).unwrap();
+    let all = [("isthmus", chart::values_schema()), ("isthmus-crds", chart::definition_values_schema())];
+    for (chart, schema) in all {
+        let schema = serde_json::to_string_pretty(&schema).unwrap();
+        check(&format!("{chart}/values.schema.json"), &format!("{schema}\n"));
+    }
+    let values = |chart| fs::read_to_string(charts().join(chart).join("values.yaml")).unwrap();
+    let _: chart::Values = serde_saphyr::from_str(&values("isthmus")).unwrap();
+    let _: chart::DefinitionValues = serde_saphyr::from_str(&values("isthmus-crds")).unwrap();
 }
 
 #[test]

@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use clap::Args;
-use isthmus_operator::{
-    check::{self, Finding},
-    observe::observe,
-    observed::Place,
-};
+use isthmus_operator::check::{self, Finding};
 use tokio::time::{Instant, sleep};
 
-use super::Cluster;
+use super::{
+    Cluster,
+    install::{lines, look},
+};
 use crate::{failure::Failure, output::print};
 
 /// Between two looks.
@@ -36,8 +35,7 @@ impl Check {
         let client = self.cluster.connect().await?;
         let until = Instant::now() + Duration::from_secs(self.wait.unwrap_or_default());
         loop {
-            let observed = observe(&client, Place::default()).await;
-            let observed = observed.map_err(|error| Failure::internal(&error))?;
+            let observed = look(&client).await?;
             let found = if self.pre { check::before(&observed) } else { check::after(&observed) };
             if found.is_empty() {
                 return print("nothing is wrong\n");
@@ -51,8 +49,6 @@ impl Check {
 }
 
 fn told(found: &[Finding]) -> Result<(), Failure> {
-    for one in found {
-        print(&format!("{}: {}\n", one.code, one.message))?;
-    }
+    print(&(lines(found) + "\n"))?;
     Err(Failure::Unhealthy(String::new()))
 }

@@ -1,18 +1,23 @@
 //! `isthmus install`: tells the operator what the mesh is, and waits until it is so.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::Args;
 use isthmus_api_server::Client;
 use isthmus_crds::{MeshInstall, MeshInstallSpec};
 use isthmus_operator::{
-    apply::{apply, write},
-    check,
+    apply::{apply, write_as},
+    check::{self, Finding},
     object::{self, Manifest},
     observe::observe,
-    observed::{Observed, Place},
+    observed::Observed,
+    place::Place,
     plan::{Plan, plan, without_install},
 };
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::Cluster;
@@ -24,7 +29,8 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Install or change the mesh of a Kubernetes cluster, where the operator runs.
 ///
 /// Prints the plan, which is the operator's own; writes the MeshInstall; and waits until it is in force.
-/// Run it again with another file, or another --version, to upgrade.
+/// Run it again with another file, or another --version, to upgrade. Where the operator is, and which images it
+/// runs, is read from its Deployment.
 #[derive(Args)]
 #[command(visible_alias = "upgrade")]
 pub(crate) struct Install {
@@ -33,7 +39,8 @@ pub(crate) struct Install {
     /// A manifest with a MeshInstall. The default is the one that is there, or an empty one.
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// The version to run, instead of the manifest's.
+    /// The version to run, instead of the manifest's. Without a file it is all that is changed, and stays until
+    /// a file is given.
     #[arg(long, value_name = "VERSION")]
     version: Option<String>,
     /// Print the plan, and do nothing.
@@ -44,39 +51,89 @@ pub(crate) struct Install {
     wait: u64,
 }
 
+/// Who the API server notes as the author of a MeshInstall that was given as a whole.
+const AUTHOR: &str = "isthmus";
+/// The author of a version that was given without anything else: all other fields stay their authors'.
+const AUTHOR_OF_VERSION: &str = "isthmus-version";
+
+/// What is to be written of a MeshInstall.
+struct Change {
+    /// The MeshInstall as it will be.
+    install: MeshInstall,
+    /// What is written for that, one after the other, each by whom.
+    writes: Vec<(&'static str, Manifest)>,
+}
+
 impl Install {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let client = self.cluster.connect().await?;
         let observed = look(&client).await?;
-        let (install, manifest) = self.wanted(&observed)?;
-        print(&steps(&plan(&install, &observed)))?;
+        all_is_known(&observed)?;
+        let change = self.change(observed.install())?;
+        print(&steps(&plan(&change.install, &observed)))?;
         if self.dry_run {
             return Ok(());
         }
         definitions(&client, &observed).await?;
-        let written = write(&client, &manifest).await.map_err(|error| Failure::invalid(&error))?;
-        self.wait(&client, written.metadata.generation).await
+        let mut generation = change.install.metadata.generation;
+        for (author, manifest) in &change.writes {
+            let written = write_as(&client, author, manifest).await;
+            generation = written.map_err(|error| Failure::invalid(&error))?.metadata.generation;
+        }
+        self.wait(&client, generation).await
     }
 
-    /// The MeshInstall as it will be, and what is written for that.
-    fn wanted(&self, observed: &Observed) -> Result<(MeshInstall, Manifest), Failure> {
-        let there = observed.install();
-        let mut install = match (&self.file, &there) {
-            (Some(file), _) => read(file)?,
-            (None, Some(there)) => there.clone(),
-            (None, None) => MeshInstall::new("mesh", MeshInstallSpec::default()),
-        };
+    /// What is to be written of the MeshInstall, where `there` is the one in force.
+    fn change(&self, there: Option<MeshInstall>) -> Result<Change, Failure> {
+        match (&self.file, there) {
+            (Some(file), there) => self.change_to(file, there),
+            (None, Some(there)) => Ok(self.change_of(there)),
+            (None, None) => {
+                let spec = MeshInstallSpec { version: self.version.clone(), ..<_>::default() };
+                let version =
+                    self.version.iter().map(|version| ("version".to_owned(), version.clone().into()));
+                let written = manifest("mesh", &Value::Object(version.collect()));
+                Ok(Change { install: MeshInstall::new("mesh", spec), writes: vec![(AUTHOR, written)] })
+            }
+        }
+    }
+
+    /// The MeshInstall is to be as `file` says.
+    fn change_to(&self, file: &Path, there: Option<MeshInstall>) -> Result<Change, Failure> {
+        let (mut install, mut spec) = read(file)?;
+        let name = install.metadata.name.clone().unwrap_or_default();
         if let Some(version) = &self.version {
             install.spec.version = Some(version.clone());
+            if let Some(fields) = spec.as_object_mut() {
+                fields.insert("version".to_owned(), version.clone().into());
+            }
         }
-        let name = install.metadata.name.clone().unwrap_or_default();
-        let spec = serde_json::json!({ "metadata": { "name": name }, "spec": install.spec });
-        let manifest = Manifest::bare(object::MESH_INSTALL, &spec);
-        if let Some(there) = there.filter(|there| there.metadata.name.as_deref() == Some(&name)) {
+        let mut writes = vec![(AUTHOR, manifest(&name, &spec))];
+        if let Some(there) = there {
+            let in_force = there.metadata.name.clone().unwrap_or_default();
+            if in_force != name {
+                return Err(Failure::Invalid(format!(
+                    "{}: MeshInstall {in_force} is there, and a cluster has one mesh: call this one {in_force} \
+                     to change it, or uninstall first",
+                    file.display()
+                )));
+            }
+            // A version that was given without a file does not outlive what the file says.
+            let nothing = Manifest::bare(object::MESH_INSTALL, &json!({ "metadata": { "name": name } }));
+            writes.push((AUTHOR_OF_VERSION, nothing));
             install.metadata = there.metadata;
             install.status = there.status;
         }
-        Ok((install, manifest))
+        Ok(Change { install, writes })
+    }
+
+    /// The MeshInstall stays as it is, but for the version where one is given.
+    fn change_of(&self, mut install: MeshInstall) -> Change {
+        let Some(version) = &self.version else { return Change { install, writes: Vec::new() } };
+        install.spec.version = Some(version.clone());
+        let name = install.metadata.name.clone().unwrap_or_default();
+        let version = manifest(&name, &json!({ "version": version }));
+        Change { install, writes: vec![(AUTHOR_OF_VERSION, version)] }
     }
 
     async fn wait(&self, client: &Client, generation: Option<i64>) -> Result<(), Failure> {
@@ -90,23 +147,49 @@ impl Install {
                 return print("the mesh is as it should be\n");
             }
             if Instant::now() >= until {
-                let lines: Vec<String> =
-                    found.iter().map(|one| format!("{}: {}", one.code, one.message)).collect();
-                return Err(Failure::Unhealthy(lines.join("\n")));
+                return Err(Failure::Unhealthy(lines(&found)));
             }
             sleep(LOOK).await;
         }
     }
 }
 
+/// What there is, as the cluster's operator sees it.
 pub(super) async fn look(client: &Client) -> Result<Observed, Failure> {
-    observe(client, Place::default()).await.map_err(|error| Failure::internal(&error))
+    let place = Place::find(client).await.map_err(|error| Failure::internal(&error))?;
+    observe(client, place).await.map_err(|error| Failure::internal(&error))
 }
 
-fn read(file: &PathBuf) -> Result<MeshInstall, Failure> {
-    let text = std::fs::read_to_string(file)?;
-    serde_saphyr::from_str(&text)
-        .map_err(|error| Failure::Invalid(format!("{}: {error}", file.display())))
+/// Nothing is planned for what cannot be seen as it is.
+pub(super) fn all_is_known(observed: &Observed) -> Result<(), Failure> {
+    let forbidden: Vec<Finding> = check::forbidden(observed).collect();
+    if !forbidden.is_empty() {
+        return Err(Failure::Internal(lines(&forbidden)));
+    }
+    let unreadable: Vec<Finding> = check::unreadable(observed).collect();
+    if unreadable.is_empty() { Ok(()) } else { Err(Failure::Invalid(lines(&unreadable))) }
+}
+
+/// Findings as people read them, a line each.
+pub(super) fn lines(found: &[Finding]) -> String {
+    let lines = found.iter().map(|one| format!("{}: {}", one.code, one.message));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn manifest(name: &str, spec: &Value) -> Manifest {
+    Manifest::bare(object::MESH_INSTALL, &json!({ "metadata": { "name": name }, "spec": spec }))
+}
+
+/// The MeshInstall of a file, and its `spec` as it is written there.
+fn read(file: &Path) -> Result<(MeshInstall, Value), Failure> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failure::Invalid(format!("{}: {error}", file.display())))?;
+    let invalid =
+        |error: &dyn std::error::Error| Failure::Invalid(format!("{}: {error}", file.display()));
+    let install: MeshInstall = serde_saphyr::from_str(&text).map_err(|error| invalid(&error))?;
+    let written: Value = serde_saphyr::from_str(&text).map_err(|error| invalid(&error))?;
+    let spec = written.get("spec").filter(|spec| spec.is_object()).cloned();
+    Ok((install, spec.unwrap_or_else(|| json!({}))))
 }
 
 /// Makes sure that a MeshInstall can be written.

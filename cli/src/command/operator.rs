@@ -1,7 +1,10 @@
 //! `isthmus operator`: keeps the mesh of a cluster as its MeshInstall says.
 
 use clap::Args;
-use isthmus_operator::{observed::Place, run::run};
+use isthmus_operator::{
+    place::{self, Place, Pull},
+    run::run,
+};
 
 use super::{Cluster, run::signals};
 use crate::failure::Failure;
@@ -21,18 +24,29 @@ pub(crate) struct Operator {
     #[arg(long, env = "POD_NAME", default_value = "isthmus-operator")]
     pod: String,
     /// The image of the control plane where the MeshInstall names none, without a tag.
-    #[arg(long, env = "ISTHMUS_IMAGE", default_value = "isthmus.dev/isthmus")]
+    #[arg(long, env = place::IMAGE, default_value = "isthmus.dev/isthmus")]
     image: String,
     /// The image of the proxy where the MeshInstall names none, without a tag.
-    #[arg(long, env = "ISTHMUS_PROXY_IMAGE", default_value = "isthmus.dev/proxy")]
+    #[arg(long, env = place::PROXY_IMAGE, default_value = "isthmus.dev/proxy")]
     proxy_image: String,
+    /// The tag of both where the MeshInstall says no version.
+    #[arg(long, env = place::TAG, default_value = env!("CARGO_PKG_VERSION"))]
+    tag: String,
+    /// When nodes fetch an image.
+    #[arg(long, env = place::PULL_POLICY, default_value = "IfNotPresent",
+        value_parser = ["Always", "IfNotPresent", "Never"])]
+    pull_policy: String,
+    /// Names of Secrets with credentials of registries, which each namespace with a Gateway has.
+    #[arg(long, env = place::PULL_SECRETS, value_delimiter = ',')]
+    pull_secrets: Vec<String>,
 }
 
 impl Operator {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let client = self.cluster.connect().await?;
-        let Self { namespace, image, proxy_image, pod, .. } = self;
-        let place = Place { namespace, image, proxy_image, ..Place::default() };
+        let Self { namespace, image, proxy_image, tag, pull_policy, pull_secrets, pod, .. } = self;
+        let pull = Pull { policy: pull_policy, secrets: pull_secrets };
+        let place = Place { namespace, image, proxy_image, tag, pull, ..Place::default() };
         let (first, second) = signals()?;
         tokio::select! {
             () = run(client, place, &pod, first) => Ok(()),

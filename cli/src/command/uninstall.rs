@@ -1,8 +1,9 @@
 //! `isthmus uninstall`: ends the mesh of a cluster, in order.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, fmt::Display, time::Duration};
 
 use clap::Args;
+use isthmus_api_server::Client;
 use isthmus_operator::{
     apply::{apply, delete},
     object::{self, ObjectKey},
@@ -11,7 +12,10 @@ use isthmus_operator::{
 };
 use tokio::time::{Instant, sleep};
 
-use super::{Cluster, install};
+use super::{
+    Cluster,
+    install::{self, look, steps},
+};
 use crate::{failure::Failure, output::print};
 
 /// Between two looks.
@@ -35,32 +39,43 @@ pub(crate) struct Uninstall {
 impl Uninstall {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let client = self.cluster.connect().await?;
-        let observed = install::look(&client).await?;
+        let observed = look(&client).await?;
+        install::all_is_known(&observed)?;
         let Some(mesh) = observed.install() else { return print("there is no MeshInstall\n") };
         let name = mesh.metadata.name.clone().unwrap_or_default();
         if self.dry_run {
-            return print(&install::steps(&uninstall::plan(&mesh, &observed)));
+            return print(&steps(&uninstall::plan(&mesh, &observed)));
         }
         let key = ObjectKey::new(object::MESH_INSTALL, "", &name);
         delete(&client, &key).await.map_err(|error| Failure::internal(&error))?;
+        self.wait(&client, &name).await
+    }
+
+    /// Waits until the MeshInstall of this name is gone.
+    async fn wait(&self, client: &Client, name: &str) -> Result<(), Failure> {
         let until = Instant::now() + Duration::from_secs(self.wait);
+        let mut failures = BTreeMap::new();
         loop {
-            let observed = install::look(&client).await?;
-            let Some(mesh) =
-                observed.installs().into_iter().find(|one| one.metadata.name.as_ref() == Some(&name))
-            else {
-                return print("the mesh is gone\n");
-            };
+            let observed = look(client).await?;
+            let left =
+                observed.installs().into_iter().find(|one| one.metadata.name.as_deref() == Some(name));
+            let Some(mesh) = left else { return print("the mesh is gone\n") };
             if Instant::now() >= until {
-                return Err(Failure::Unhealthy("the mesh is not gone yet".to_owned()));
+                return Err(Failure::Unhealthy(format!("the mesh is not gone yet{}", told(&failures))));
             }
             // The operator does the same, where there is one: a step that was done already does nothing.
             let next = plan(&mesh, &observed);
             if mesh.metadata.deletion_timestamp.is_some() && !next.steps.is_empty() {
-                print(&install::steps(&next))?;
-                apply(&client, &next, &|| true).await;
+                print(&steps(&next))?;
+                failures = apply(client, &next, &|| true).await.failures;
             }
             sleep(LOOK).await;
         }
     }
+}
+
+/// What could not be done when it was tried last.
+fn told(failures: &BTreeMap<ObjectKey, impl Display>) -> String {
+    let lines = failures.iter().map(|(key, error)| format!("\n{key}: {error}"));
+    lines.collect()
 }

@@ -15,8 +15,9 @@ use crate::{
 };
 
 const READ: &[&str] = &["get", "list", "watch"];
-const KEEP: &[&str] = &["create", "delete", "get", "list", "patch", "update", "watch"];
-const WRITE_STATUS: &[&str] = &["patch", "update"];
+/// Server-side apply of what may not be there yet. Unlike POST it is asked for by name.
+const APPLY: &[&str] = &["create", "get", "patch"];
+const WRITE_STATUS: &[&str] = &["patch"];
 
 /// A rule: these verbs on these resources of one group.
 pub(crate) fn rule(group: &str, resources: &[&str], verbs: &[&str]) -> PolicyRule {
@@ -38,34 +39,19 @@ pub(crate) fn only(names: &[&str], rule: PolicyRule) -> PolicyRule {
 /// What the control plane may do in every namespace.
 pub fn cluster_rules() -> Vec<PolicyRule> {
     let gateway_api = "gateway.networking.k8s.io";
-    let kinds = [
-        "backendtlspolicies",
-        "gatewayclasses",
-        "gateways",
-        "grpcroutes",
-        "httproutes",
-        "listenersets",
-        "referencegrants",
-        "tcproutes",
-        "tlsroutes",
-        "udproutes",
-    ];
-    let statuses: Vec<String> = kinds.iter().map(|kind| format!("{kind}/status")).collect();
-    let statuses: Vec<&str> = statuses.iter().map(String::as_str).collect();
-    let events = ["create", "patch"];
+    let kinds = ["backendtlspolicies", "gatewayclasses", "gateways", "httproutes", "referencegrants"];
+    let statuses = ["gatewayclasses/status", "gateways/status", "httproutes/status"];
     vec![
         rule(gateway_api, &kinds, READ),
         rule(gateway_api, &statuses, WRITE_STATUS),
         rule("", &["namespaces", "services"], READ),
         rule("discovery.k8s.io", &["endpointslices"], READ),
         rule("apiextensions.k8s.io", &["customresourcedefinitions"], READ),
-        rule(MCS_GROUP, &["serviceexports", "serviceimports"], READ),
-        rule(MCS_GROUP, &["serviceexports/status", "serviceimports/status"], WRITE_STATUS),
-        rule(GROUP, &["meshinstalls", "meshpeers", "meshrevisions"], READ),
-        rule(GROUP, &["meshpeers/status"], WRITE_STATUS),
+        rule(MCS_GROUP, &["serviceexports"], READ),
+        rule(MCS_GROUP, &["serviceexports/status"], WRITE_STATUS),
+        rule(GROUP, &["meshinstalls", "meshrevisions"], READ),
         rule("authentication.k8s.io", &["tokenreviews"], &["create"]),
-        only(&[ROOT], rule("", &["configmaps"], KEEP)),
-        rule("events.k8s.io", &["events"], &events),
+        only(&[ROOT], rule("", &["configmaps"], APPLY)),
     ]
 }
 
@@ -78,9 +64,9 @@ pub fn own_rules<'a>(revisions: impl Iterator<Item = &'a str>) -> Vec<PolicyRule
     let names: Vec<String> = std::iter::once(control_plane_of(None)).chain(names).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     vec![
-        only(&[AUTHORITY], rule("", &["secrets"], KEEP)),
-        only(&names, rule("coordination.k8s.io", &["leases"], KEEP)),
-        only(&names, rule("discovery.k8s.io", &["endpointslices"], KEEP)),
+        only(&[AUTHORITY], rule("", &["secrets"], &["get"])),
+        only(&names, rule("coordination.k8s.io", &["leases"], &["get", "update"])),
+        only(&names, rule("discovery.k8s.io", &["endpointslices"], APPLY)),
         // The name of what is created by POST is not known when it is asked whether that is allowed.
         rule("", &["secrets"], &["create"]),
         rule("coordination.k8s.io", &["leases"], &["create"]),

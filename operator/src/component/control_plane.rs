@@ -8,10 +8,6 @@ use k8s_openapi::{
             Container, ContainerPort, PodSpec, PodTemplateSpec, Service, ServiceAccount, ServicePort,
             ServiceSpec,
         },
-        networking::v1::{
-            NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort,
-            NetworkPolicySpec,
-        },
         policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
     },
     apimachinery::pkg::{
@@ -20,7 +16,9 @@ use k8s_openapi::{
     },
 };
 
-use super::{READY_PORT, container, mount, pod_security, probe, resources, scratch, selector, spread};
+use super::{
+    READY_PORT, container, mount, pod_security, probe, pull_secrets, resources, scratch, spread,
+};
 use crate::{
     mesh::Mesh,
     object::{self, Manifest},
@@ -65,7 +63,7 @@ fn replicas(given: &ControlPlane) -> u16 {
     given.replicas.unwrap_or(1)
 }
 
-fn pods(mesh: &Mesh) -> LabelSelector {
+pub(super) fn pods(mesh: &Mesh) -> LabelSelector {
     let mut labels = mesh.control_plane_labels();
     labels.remove("app.kubernetes.io/part-of");
     LabelSelector { match_labels: Some(labels), ..LabelSelector::default() }
@@ -74,13 +72,14 @@ fn pods(mesh: &Mesh) -> LabelSelector {
 fn pod(mesh: &Mesh, given: &ControlPlane) -> PodSpec {
     PodSpec {
         service_account_name: Some(CONTROL_PLANE.to_owned()),
+        image_pull_secrets: pull_secrets(&mesh.pull),
         security_context: Some(pod_security()),
         containers: vec![Container {
             ports: Some(vec![port("xds", PORT), port("ready", READY_PORT)]),
             resources: Some(resources(&given.resources, "50m", "64Mi")),
             liveness_probe: Some(probe("/live", 10)),
             volume_mounts: Some(vec![mount("state", "/var/lib/isthmus", false)]),
-            ..container("control-plane", given.image.as_ref(), arguments(mesh))
+            ..container("control-plane", given.image.as_ref(), &mesh.pull, arguments(mesh))
         }],
         volumes: Some(vec![scratch("state")]),
         topology_spread_constraints: Some(spread(&pods(mesh))),
@@ -140,29 +139,4 @@ pub fn disruption_budget(mesh: &Mesh) -> Option<Manifest> {
     let metadata = mesh.control_plane_meta(object::DISRUPTION_BUDGET);
     let budget = PodDisruptionBudget { metadata, spec: Some(spec), status: None };
     several.then(|| Manifest::new(object::DISRUPTION_BUDGET, &budget))
-}
-
-/// Lets in proxies of the mesh, and who asks whether it is ready.
-pub fn network_policy(mesh: &Mesh) -> Manifest {
-    let from_port = |port: i32, from: Option<Vec<NetworkPolicyPeer>>| NetworkPolicyIngressRule {
-        ports: Some(vec![NetworkPolicyPort {
-            port: Some(IntOrString::Int(port)),
-            protocol: Some("TCP".to_owned()),
-            ..NetworkPolicyPort::default()
-        }]),
-        from,
-    };
-    let proxies = NetworkPolicyPeer {
-        namespace_selector: Some(LabelSelector::default()),
-        pod_selector: Some(selector(&[object::OURS])),
-        ..NetworkPolicyPeer::default()
-    };
-    let spec = NetworkPolicySpec {
-        pod_selector: Some(pods(mesh)),
-        policy_types: Some(vec!["Ingress".to_owned()]),
-        ingress: Some(vec![from_port(PORT, Some(vec![proxies])), from_port(READY_PORT, None)]),
-        ..NetworkPolicySpec::default()
-    };
-    let metadata = mesh.control_plane_meta(object::NETWORK_POLICY);
-    Manifest::new(object::NETWORK_POLICY, &NetworkPolicy { metadata, spec: Some(spec) })
 }

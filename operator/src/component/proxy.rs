@@ -30,7 +30,8 @@ use kube::core::DynamicObject;
 use serde_json::Value;
 
 use super::{
-    READY_PORT, container, control_plane, mount, pod_security, resources, scratch, selector, spread,
+    READY_PORT, container, control_plane, mount, network, pod_security, pull_secrets, resources,
+    scratch, selector, spread,
 };
 use crate::{
     mesh::{Mesh, owner},
@@ -59,7 +60,8 @@ pub struct Edge<'a> {
 
 /// The objects of a Gateway, in the order in which they are made.
 pub fn objects(edge: Edge<'_>) -> Vec<Manifest> {
-    let first = [service_account(edge), service(edge), deployment(edge)];
+    let first =
+        [service_account(edge), network::of_gateway(edge), service(edge), deployment(edge)];
     first.into_iter().chain(disruption_budget(edge)).chain(autoscaler(edge)).collect()
 }
 
@@ -97,6 +99,7 @@ fn pod(edge: Edge<'_>, pods: &LabelSelector) -> PodSpec {
     let proxy = &edge.revision.proxy;
     PodSpec {
         service_account_name: Some(edge.name()),
+        image_pull_secrets: pull_secrets(&edge.mesh.pull),
         // The one token that a proxy needs is mounted by name, for the control plane alone.
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
@@ -115,7 +118,7 @@ fn pod(edge: Edge<'_>, pods: &LabelSelector) -> PodSpec {
                 mount("token", TOKEN, true),
                 mount("root", ROOT, true),
             ]),
-            ..container("proxy", proxy.image.as_ref(), arguments(edge))
+            ..container("proxy", proxy.image.as_ref(), &edge.mesh.pull, arguments(edge))
         }],
         volumes: Some(vec![scratch("state"), token(), root()]),
         topology_spread_constraints: Some(spread(pods)),
@@ -192,10 +195,6 @@ fn service_account(edge: Edge<'_>) -> Manifest {
 fn service(edge: Edge<'_>) -> Manifest {
     let requested =
         edge.gateway.addresses.iter().find(|(kind, value)| kind == "IPAddress" && !value.is_empty());
-    let listeners = edge.gateway.listeners.iter();
-    let ports: BTreeSet<(u16, &str)> = listeners
-        .map(|listener| (listener.port, if listener.protocol == "UDP" { "UDP" } else { "TCP" }))
-        .collect();
     let port = |(port, protocol): (u16, &str)| ServicePort {
         name: Some(format!("{}-{port}", protocol.to_ascii_lowercase())),
         port: port.into(),
@@ -206,13 +205,19 @@ fn service(edge: Edge<'_>) -> Manifest {
     let spec = ServiceSpec {
         type_: Some("LoadBalancer".to_owned()),
         selector: edge.pods().match_labels,
-        ports: Some(ports.into_iter().map(port).collect()),
+        ports: Some(ports(edge.gateway).into_iter().map(port).collect()),
         load_balancer_ip: requested.map(|(_, value)| value.clone()),
         ip_family_policy: Some("PreferDualStack".to_owned()),
         ..ServiceSpec::default()
     };
     let metadata = edge.meta();
     Manifest::new(object::SERVICE, &Service { metadata, spec: Some(spec), status: None })
+}
+
+/// The ports of a Gateway's listeners, each with `TCP` or `UDP`.
+pub(super) fn ports(gateway: &Gateway) -> BTreeSet<(u16, &'static str)> {
+    let protocol = |protocol: &str| if protocol == "UDP" { "UDP" } else { "TCP" };
+    gateway.listeners.iter().map(|listener| (listener.port, protocol(&listener.protocol))).collect()
 }
 
 /// Lets nodes be emptied one proxy at a time; none where there is one only.
@@ -269,7 +274,7 @@ impl Edge<'_> {
     }
 
     /// The Gateway's pods.
-    fn pods(self) -> LabelSelector {
+    pub(super) fn pods(self) -> LabelSelector {
         let name = names::label_of_gateway(&self.gateway.meta.name);
         selector(&[object::OURS, (names::GATEWAY_LABEL, &name)])
     }
@@ -294,7 +299,7 @@ impl Edge<'_> {
         all.and_then(Value::as_object).into_iter().flatten().filter_map(text).collect()
     }
 
-    fn meta(self) -> ObjectMeta {
+    pub(super) fn meta(self) -> ObjectMeta {
         let gateway = &self.gateway.meta;
         let uid = self.object.metadata.uid.as_deref().unwrap_or_default();
         ObjectMeta {

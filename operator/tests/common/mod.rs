@@ -34,7 +34,7 @@ const KINDS: &[&Kind] = &[
 /// A cluster in which nothing is but these objects.
 pub fn observed(yaml: &str) -> Observed {
     let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-    let place = Place { version: "0.1.0".to_owned(), ..Place::default() };
+    let place = Place { version: "0.1.0".to_owned(), tag: "0.1.0".to_owned(), ..Place::default() };
     let mut observed = Observed::nothing(place, now);
     for text in yaml.split("\n---\n") {
         let value: Value = serde_saphyr::from_str(text).unwrap();

@@ -7,11 +7,13 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test fails by a panic"
+    clippy::needless_raw_string_hashes,
+    reason = "a test fails by a panic; expect-test writes raw strings"
 )]
 
 mod bench;
 mod cases;
+mod commands;
 mod crashes;
 mod limits;
 mod revisions;
