@@ -1,25 +1,26 @@
 //! The life of a mesh on a real cluster, as its user lives it: Helm, a MeshInstall, a Gateway that carries
 //! traffic, another certificate, drift, a leader that is killed, an image that does not exist, an upgrade and
-//! its way back under load, and the end.
+//! its way back under load, by Helm and by the command, and the end.
 
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::print_stdout,
     reason = "tests fail by panicking"
 )]
 
 use std::{
-    io::{Read, Write},
+    io::{BufRead as _, BufReader, ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
     path::Path,
     process::Command,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -61,6 +62,7 @@ metadata: {name: mesh}
 spec:
   cluster: {id: east}
   controlPlane: {replicas: 2}
+  proxy: {replicas: 1}
   upgrade: {timeoutSeconds: 10}
 ";
 
@@ -120,19 +122,23 @@ fn f5_f14_f15_f20_f21_f22_a_mesh_lives_and_ends() {
     eventually(WITHIN, || ask(address, "web", "200")).unwrap();
 
     another_certificate_takes_over(cluster, address);
-    let load = Load::start(move || ask(address, "web", "200"));
+    let load = Load::start(|index| Client { address, kept: None, keeps: index % 2 == 0 }.asks());
     drift_is_repaired(cluster);
     another_replica_leads(cluster, address);
     a_bad_image_is_undone(cluster);
     another_revision_takes_over(cluster);
+    helm_goes_forth_and_back(cluster);
     for version in [VERSIONS[1], VERSIONS[0]] {
         upgrade(cluster, version);
     }
-    let (answered, failed) = load.end();
-    assert_eq!(failed, 0, "of {} requests", answered + failed);
-    assert!(answered > 1000, "{answered} requests are no load");
+    let (answered, elapsed) = load.end();
+    println!("{answered} requests answered in {elapsed:?}");
+    let meant = elapsed.as_secs_f64() * f64::from(Load::RATE);
+    assert!(f64::from(answered) >= 0.95 * meant, "{answered} requests in {elapsed:?} are less load");
 
+    let load = Load::start(|_| move || ask_while_it_is_there(address));
     end(cluster);
+    load.end();
 }
 
 fn install(cluster: &Cluster) {
@@ -140,17 +146,22 @@ fn install(cluster: &Cluster) {
         load_images(cluster, version).unwrap();
     }
     define(cluster, "standard").unwrap();
-    let charts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts");
-    for chart in ["isthmus-crds", "isthmus"] {
-        let from = charts.join(chart).display().to_string();
-        cluster.helm(&["lint", "--strict", &from]).unwrap();
-        let namespace = ["--namespace", "isthmus-system", "--create-namespace"];
-        cluster
-            .helm(&[&["install", chart, &from, "--wait", "--timeout=2m"], &namespace[..]].concat())
-            .unwrap();
+    for name in ["isthmus-crds", "isthmus"] {
+        cluster.helm(&["lint", "--strict", &chart(name)]).unwrap();
+        helm(cluster, &["install", name, &chart(name), "--create-namespace"]);
     }
     cluster.apply(MESH).unwrap();
     cluster.kubectl(&["wait", "meshinstall/mesh", "--for=condition=Ready", "--timeout=60s"]).unwrap();
+}
+
+fn chart(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts").join(name).display().to_string()
+}
+
+/// Has Helm do something in the namespace of the mesh, and wait until it is done.
+fn helm(cluster: &Cluster, arguments: &[&str]) {
+    let within = ["--namespace", "isthmus-system", "--wait", "--timeout=2m"];
+    cluster.helm(&[arguments, &within].concat()).unwrap();
 }
 
 /// A listener is never without a certificate, also while the new one may not be read yet.
@@ -173,10 +184,12 @@ fn another_certificate_takes_over(cluster: &Cluster, address: SocketAddr) {
     let [(first, first_der), (second, second_der)] = certificates;
     serves(first, &first_der);
     let client = Arc::clone(&roots);
-    let load = Load::start(move || ask_by_tls(address, &client).map(drop));
+    let load = Load::start(|_| {
+        let client = Arc::clone(&client);
+        move || ask_by_tls(address, &client).map(drop)
+    });
     serves(second, &second_der);
-    let (answered, failed) = load.end();
-    assert_eq!(failed, 0, "of {} handshakes", answered + failed);
+    load.end();
 }
 
 /// A self-signed certificate in a Secret of this name.
@@ -268,24 +281,38 @@ fn another_revision_takes_over(cluster: &Cluster) {
     in_force(cluster, VERSIONS[0]);
 }
 
+/// The operator brings the version of its images, and the mesh follows; so it does back again.
+fn helm_goes_forth_and_back(cluster: &Cluster) {
+    helm(cluster, &["upgrade", "isthmus-crds", &chart("isthmus-crds")]);
+    let tag = format!("image.tag={}", VERSIONS[1]);
+    helm(cluster, &["upgrade", "isthmus", &chart("isthmus"), "--set", &tag]);
+    in_force(cluster, VERSIONS[1]);
+    for release in ["isthmus", "isthmus-crds"] {
+        helm(cluster, &["rollback", release, "1"]);
+    }
+    in_force(cluster, VERSIONS[0]);
+}
+
 fn upgrade(cluster: &Cluster, version: &str) {
     let mut command = Command::new(programs().join("isthmus"));
     command.arg("upgrade").arg("--kubeconfig").arg(cluster.kubeconfig());
     command.args(["--context", cluster.context(), "--version", version, "--wait=120"]);
     output(&mut command).unwrap();
     in_force(cluster, version);
-    let image = "jsonpath={.spec.template.spec.containers[0].image}";
-    let image = cluster.kubectl(&["get", "deployment/web-isthmus", "-o", image]).unwrap();
-    assert_eq!(image, format!("isthmus.dev/proxy:{version}"));
 }
 
+/// Waits until the mesh and the Gateway's proxies are of this version.
 fn in_force(cluster: &Cluster, version: &str) {
     eventually(WITHIN, || {
         let told = ready(cluster)?;
         ensure!(told == format!("True InForce: version {version} runs"), "{told}");
+        let image = "jsonpath={.spec.template.spec.containers[0].image}";
+        let image = cluster.kubectl(&["get", "deployment/web-isthmus", "-o", image])?;
+        ensure!(image == format!("isthmus.dev/proxy:{version}"), "{image}");
         Ok(())
     })
     .unwrap();
+    cluster.kubectl(&["rollout", "status", "deployment/web-isthmus", "--timeout=60s"]).unwrap();
 }
 
 /// The condition Ready of the newest MeshInstall.
@@ -300,7 +327,12 @@ fn ready(cluster: &Cluster) -> Result<String> {
     Ok(format!("{} {}: {}", text("status"), text("reason"), text("message")))
 }
 
+/// What Isthmus made goes, in order; what its user made stays.
 fn end(cluster: &Cluster) {
+    let autoscale = r#"{"spec":{"proxy":{"autoscale":{"maxReplicas":2}}}}"#;
+    cluster.kubectl(&["patch", "meshinstall/mesh", "--type=merge", "-p", autoscale]).unwrap();
+    let autoscaler = "horizontalpodautoscaler/web-isthmus";
+    cluster.kubectl(&["wait", autoscaler, "--for=create", "--timeout=60s"]).unwrap();
     let mut command = Command::new(programs().join("isthmus"));
     command.arg("uninstall").arg("--kubeconfig").arg(cluster.kubeconfig());
     output(command.args(["--context", cluster.context(), "--wait=120"])).unwrap();
@@ -313,12 +345,14 @@ fn end(cluster: &Cluster) {
         Ok(())
     })
     .unwrap();
+    cluster.kubectl(&["get", "gateway/web", "httproute/web", "httproute/later"]).unwrap();
 }
 
 /// Objects of ours that are still there, definitions aside: those are kept.
 fn left(cluster: &Cluster) -> Result<Vec<String>> {
     let kinds = "deployments,services,endpointslices,serviceaccounts,configmaps,secrets,leases,roles,rolebindings,pods,\
-                 poddisruptionbudgets,networkpolicies,clusterroles,clusterrolebindings,gatewayclasses";
+                 poddisruptionbudgets,networkpolicies,clusterroles,clusterrolebindings,gatewayclasses,\
+                 horizontalpodautoscalers,meshinstalls,meshrevisions";
     let all = cluster.kubectl(&["get", kinds, "--all-namespaces", "-o", "json"])?;
     let all: Value = serde_json::from_str(&all)?;
     let ours = |object: &&Value| {
@@ -326,7 +360,9 @@ fn left(cluster: &Cluster) -> Result<Vec<String>> {
         let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
         let everywhere = ["default", "kube-root-ca.crt"].contains(&name);
         let node = namespace == "kube-node-lease" || namespace == "kube-system";
-        (name.contains("isthmus") || namespace == "isthmus-system") && !everywhere && !node
+        let mesh =
+            ["MeshInstall", "MeshRevision"].contains(&object["kind"].as_str().unwrap_or_default());
+        (mesh || name.contains("isthmus") || namespace == "isthmus-system") && !everywhere && !node
     };
     let items = all["items"].as_array().context("no list")?;
     Ok(items
@@ -361,6 +397,11 @@ fn ask_on(mut stream: impl Read + Write, host: &str, status: &str) -> Result<()>
     Ok(())
 }
 
+/// Asks where somebody takes the connection: who does so answers, also while it ends.
+fn ask_while_it_is_there(address: SocketAddr) -> Result<()> {
+    connect(address).map_or(Ok(()), |stream| ask_on(stream, "web", "200"))
+}
+
 fn client(roots: [&CertificateDer<'static>; 2]) -> ClientConfig {
     let mut store = RootCertStore::empty();
     for root in roots {
@@ -381,37 +422,124 @@ fn ask_by_tls(address: SocketAddr, client: &Arc<ClientConfig>) -> Result<Certifi
     Ok(shown.context("no certificate")?.clone().into_owned())
 }
 
-/// About 200 requests a second.
+/// Who asks for what `web` leads to.
+struct Client {
+    address: SocketAddr,
+    kept: Option<BufReader<TcpStream>>,
+    keeps: bool,
+}
+
+impl Client {
+    fn asks(mut self) -> impl FnMut() -> Result<()> + Send + 'static {
+        move || {
+            if !self.keeps {
+                return ask(self.address, "web", "200");
+            }
+            // A connection that was kept may have been closed; that it was is no answer.
+            if let Some(kept) = self.kept.take() {
+                let answer = ask_and_keep(kept)?;
+                if !matches!(answer, Answer::None) {
+                    self.kept = answer.connection();
+                    return Ok(());
+                }
+            }
+            let answer = ask_and_keep(BufReader::new(connect(self.address)?))?;
+            ensure!(!matches!(answer, Answer::None), "closed before it was used");
+            self.kept = answer.connection();
+            Ok(())
+        }
+    }
+}
+
+/// What came of a request on a connection.
+enum Answer {
+    /// It was answered, and the connection may be used again.
+    Kept(BufReader<TcpStream>),
+    /// It was answered, and the connection is closed.
+    Last,
+    /// The connection had been closed.
+    None,
+}
+
+impl Answer {
+    fn connection(self) -> Option<BufReader<TcpStream>> {
+        match self {
+            Self::Kept(connection) => Some(connection),
+            Self::Last | Self::None => None,
+        }
+    }
+}
+
+/// Asks on a connection.
+fn ask_and_keep(mut stream: BufReader<TcpStream>) -> Result<Answer> {
+    let closed = stream.get_mut().write_all(b"GET /health HTTP/1.1\r\nhost: web\r\n\r\n").is_err();
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        match stream.read_line(&mut head) {
+            Ok(0) if head.is_empty() => return Ok(Answer::None),
+            Err(error) if head.is_empty() && error.kind() == ErrorKind::ConnectionReset => {
+                return Ok(Answer::None);
+            }
+            read => ensure!(!closed && read? > 0, "ended after {head:?}"),
+        }
+    }
+    ensure!(head.starts_with("HTTP/1.1 200"), "{head}");
+    let head = head.to_ascii_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let mut body = vec![0; length.context("a body without a length")?.parse()?];
+    stream.read_exact(&mut body)?;
+    Ok(if head.contains("connection: close") { Answer::Last } else { Answer::Kept(stream) })
+}
+
+/// 200 requests a second, each at its time.
 struct Load {
+    began: Instant,
     ends: Arc<AtomicBool>,
-    counts: Arc<[AtomicU32; 2]>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Vec<JoinHandle<(u32, Vec<String>)>>,
 }
 
 impl Load {
-    fn start(ask: impl Fn() -> Result<()> + Clone + Send + 'static) -> Self {
-        let (ends, counts) = (Arc::new(AtomicBool::new(false)), Arc::<[AtomicU32; 2]>::default());
-        let one = || {
-            let (ends, counts, ask) = (Arc::clone(&ends), Arc::clone(&counts), ask.clone());
+    /// Requests a second.
+    const RATE: u32 = 200;
+    const THREADS: u32 = 8;
+    /// Between two requests of a thread.
+    const PACE: Duration = Duration::from_millis(1000 * Self::THREADS as u64 / Self::RATE as u64);
+
+    /// A thread for each of what `client` makes.
+    fn start<A: FnMut() -> Result<()> + Send + 'static>(client: impl Fn(u32) -> A) -> Self {
+        let ends = Arc::new(AtomicBool::new(false));
+        let one = |index| {
+            let (ends, mut ask) = (Arc::clone(&ends), client(index));
             thread::spawn(move || {
+                let (mut answered, mut failures, mut next) = (0, Vec::new(), Instant::now());
                 while !ends.load(Ordering::Relaxed) {
-                    counts[usize::from(ask().is_err())].fetch_add(1, Ordering::Relaxed);
+                    match ask() {
+                        Ok(()) => answered += 1,
+                        Err(error) => failures.push(format!("{error:#}")),
+                    }
+                    next += Self::PACE;
                     // The pace of the load, not a wait for anything.
-                    thread::sleep(Duration::from_millis(20));
+                    thread::sleep(next.saturating_duration_since(Instant::now()));
                 }
+                (answered, failures)
             })
         };
-        let threads = (0..4).map(|_| one()).collect();
-        Self { ends, counts, threads }
+        let threads = (0..Self::THREADS).map(one).collect();
+        Self { began: Instant::now(), ends, threads }
     }
 
-    /// How many requests were answered, and how many were not.
-    fn end(self) -> (u32, u32) {
+    /// How many requests were answered, which is all of them, and in what time.
+    fn end(self) -> (u32, Duration) {
+        let elapsed = self.began.elapsed();
         self.ends.store(true, Ordering::Relaxed);
-        for thread in self.threads {
-            thread.join().unwrap();
-        }
-        let [answered, failed] = [0, 1].map(|index| self.counts[index].load(Ordering::Relaxed));
-        (answered, failed)
+        let ended = self.threads.into_iter().map(|thread| thread.join().unwrap());
+        let (answered, failures): (Vec<_>, Vec<_>) = ended.unzip();
+        let (answered, failures) = (answered.iter().sum(), failures.concat());
+        assert!(
+            failures.is_empty(),
+            "{answered} requests answered, but {}: {failures:?}",
+            failures.len()
+        );
+        (answered, elapsed)
     }
 }
