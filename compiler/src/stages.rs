@@ -55,7 +55,8 @@ impl Stages {
             Touched::Definitions => self.classes.mark_all(),
             Touched::Roots | Touched::Peer(_) => self.trust.mark(()),
             Touched::PeerExport(service) => self.imports.mark(service.clone()),
-            Touched::Proxies(_) | Touched::Kind(_) => {}
+            Touched::Kind(_) => self.class_statuses.mark_all(),
+            Touched::Proxies(_) => {}
         }
     }
 

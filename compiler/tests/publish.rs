@@ -134,6 +134,30 @@ fn a_frozen_kind_keeps_its_facts_and_an_absent_one_has_none() {
 }
 
 #[test]
+fn f18_kinds_that_may_not_be_read_any_more_are_named_on_the_class() {
+    let mut compiler = started(shop());
+    let class = |compiler: &Compiler| status(compiler, Kind::GatewayClass, "", "isthmus");
+    let before = class(&compiler);
+    for kind in [Kind::HttpRoute, Kind::Service] {
+        compiler.apply(Change::Kind { kind, state: KindState::Frozen });
+    }
+    let told = compiler.refresh().statuses;
+    assert!(matches!(told.as_slice(), [one] if one.kind == Kind::GatewayClass), "{told:?}");
+    let degraded = class(&compiler);
+    let degraded = degraded["conditions"].as_array().unwrap().last().unwrap();
+    assert_eq!(
+        (&degraded["type"], &degraded["status"]),
+        (&"isthmus.dev/Degraded".into(), &"True".into())
+    );
+    assert!(degraded["message"].as_str().unwrap().contains("HTTPRoute, Service:"));
+    for kind in [Kind::HttpRoute, Kind::Service] {
+        compiler.apply(Change::Kind { kind, state: KindState::Synced });
+    }
+    compiler.refresh();
+    assert_eq!(class(&compiler), before);
+}
+
+#[test]
 fn e6_one_endpoint_is_one_resource_and_no_status() {
     let mut compiler = started(shop());
     let before = compiler.refresh().revision;
