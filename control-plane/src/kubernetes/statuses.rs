@@ -5,11 +5,17 @@
 //! else wrote in between, and it is computed anew when it comes too late (cases F5, F7, F9). The lists of a
 //! route's status are atomic for server-side apply, so what other controllers wrote is put back as it was
 //! (case F19).
+//!
+//! A status that should be different is written a moment later: an edit is in force at the proxies by then,
+//! and one write says all there is to say of it.
 
+mod agenda;
+mod book;
 mod merge;
+mod window;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -28,22 +34,24 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use self::merge::{demoted, merged};
+use self::{
+    book::{Book, Observed, Outcome},
+    merge::{demoted, merged},
+    window::Window,
+};
 use super::owners::Owners;
 use crate::store::conditions;
 
 /// Who writes.
 pub(super) const MANAGER: &str = "isthmus.dev/gateway-controller";
-/// Writes at a time.
-const AT_ONCE: usize = 16;
+/// From a status that should be different to its write.
+const SETTLE: Duration = Duration::from_millis(200);
 /// Proxies have so long to come to a new leader before anything is said to be programmed no more.
 const GRACE: Duration = Duration::from_secs(30);
 /// How long one write may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two attempts when the API server fails.
 const RETRY: Duration = Duration::from_secs(1);
-/// Between two attempts when somebody else was faster.
-const AGAIN: Duration = Duration::from_millis(50);
 
 /// What statuses are, and what they should be. Cloning copies a pointer.
 #[derive(Clone)]
@@ -58,44 +66,12 @@ struct Shared {
     news: Notify,
 }
 
-struct Book {
-    /// When proxies should all be back.
-    settled: Instant,
-    observed: BTreeMap<ObjectKey, Observed>,
-    owners: Owners,
-    desired: BTreeMap<ObjectKey, Value>,
-    /// To be looked at.
-    dirty: BTreeSet<ObjectKey>,
-    /// To be looked at later.
-    delayed: BTreeSet<(Instant, ObjectKey)>,
-    /// Being written.
-    writing: BTreeSet<ObjectKey>,
-}
-
-/// An object as it was last seen.
-#[derive(Clone)]
-struct Observed {
-    api_version: String,
-    resource_version: String,
-    status: Value,
-}
-
 /// One write.
 struct Write {
     key: ObjectKey,
     api_version: String,
     resource_version: String,
     status: Value,
-}
-
-/// What came of a write.
-enum Outcome {
-    /// It is there now.
-    Written(Observed),
-    /// The object is gone, or will never take it; nothing is left to do.
-    Pointless,
-    /// To be tried again after so long.
-    Again(Duration),
 }
 
 impl Statuses {
@@ -136,7 +112,7 @@ impl Statuses {
         let key = ObjectKey::new(kind, namespace.unwrap_or_default(), name.unwrap_or_default());
         book.observed.insert(key.clone(), seen);
         if book.desired.contains_key(&key) {
-            book.dirty.insert(key);
+            book.agenda.add(Instant::now() + SETTLE, key);
             drop(book);
             self.0.news.notify_one();
         }
@@ -150,7 +126,15 @@ impl Statuses {
         }
         book.observed.remove(key);
         book.desired.remove(key);
-        book.dirty.remove(key);
+        book.agenda.remove(key);
+    }
+
+    /// There are no objects of this kind any more, as its definition is gone.
+    pub(super) fn absent(&self, kind: Kind) {
+        let keys: Vec<_> = self.book().observed.keys().filter(|key| key.kind == kind).cloned().collect();
+        for key in keys {
+            self.gone(&key);
+        }
     }
 
     /// These statuses should be different now.
@@ -158,11 +142,17 @@ impl Statuses {
         if changes.is_empty() {
             return;
         }
+        let at = Instant::now() + SETTLE;
         let mut book = self.book();
         for StatusChange { kind, object, status } in changes {
             let key = ObjectKey { kind, object };
+            if status.is_none() && !book.observed.contains_key(&key) {
+                // There is nothing to take it back from.
+                book.desired.remove(&key);
+                continue;
+            }
             book.desired.insert(key.clone(), status.unwrap_or(Value::Null));
-            book.dirty.insert(key);
+            book.agenda.add(at, key);
         }
         drop(book);
         self.0.news.notify_one();
@@ -183,26 +173,31 @@ impl Statuses {
 
     /// Writes what is to be written, again and again.
     async fn write_on(&self) {
-        let mut writes = JoinSet::new();
+        let (mut writes, mut window) = (JoinSet::new(), Window::new());
+        let mut rested = Instant::now();
         loop {
-            while writes.len() < AT_ONCE
+            while writes.len() < window.size()
+                && rested <= Instant::now()
                 && let Some(write) = self.next()
             {
                 let (client, manager) = (self.0.client.clone(), self.0.manager.clone());
                 writes.spawn(async move {
-                    let key = write.key.clone();
-                    (key, perform(&client, manager, write).await)
+                    let (key, began) = (write.key.clone(), Instant::now());
+                    let outcome = perform(&client, manager, write).await;
+                    (key, outcome, began.elapsed())
                 });
             }
-            let later = self.book().delayed.first().map(|(at, _)| *at);
+            let later = self.book().later().filter(|_| writes.len() < window.size());
             tokio::select! {
                 Some(done) = writes.join_next() => {
-                    if let Ok((key, outcome)) = done {
-                        self.done(key, outcome);
+                    if let Ok((key, outcome, time)) = done {
+                        window.took(time);
+                        rested = Instant::now() + window.rest();
+                        self.book().done(key, outcome);
                     }
                 }
                 () = self.0.news.notified() => {}
-                () = sleep_until(later.unwrap_or_else(Instant::now)), if later.is_some() => self.wake(),
+                () = sleep_until(later.unwrap_or(rested).max(rested)), if later.is_some() => {}
             }
         }
     }
@@ -223,7 +218,7 @@ impl Statuses {
             };
             if Instant::now() < book.settled && demoted(&observed.status, &status) {
                 let settled = book.settled;
-                book.delayed.insert((settled, key));
+                book.agenda.add(settled, key);
                 continue;
             }
             if !self.0.leadership.holds() {
@@ -236,29 +231,6 @@ impl Statuses {
         None
     }
 
-    fn done(&self, key: ObjectKey, outcome: Outcome) {
-        let mut book = self.book();
-        book.writing.remove(&key);
-        match outcome {
-            Outcome::Written(observed) if book.observed.contains_key(&key) => {
-                book.observed.insert(key, observed);
-            }
-            Outcome::Written(_) | Outcome::Pointless => {}
-            Outcome::Again(wait) => drop(book.delayed.insert((Instant::now() + wait, key))),
-        }
-    }
-
-    /// Moves what was delayed until now to what is to be looked at.
-    fn wake(&self) {
-        let now = Instant::now();
-        let mut book = self.book();
-        while book.delayed.first().is_some_and(|(at, _)| *at <= now) {
-            if let Some((_, key)) = book.delayed.pop_first() {
-                book.dirty.insert(key);
-            }
-        }
-    }
-
     /// Looks at everything, as one who has not written anything yet.
     fn begin(&self) {
         let mut book = self.book();
@@ -269,40 +241,6 @@ impl Statuses {
 
     fn book(&self) -> MutexGuard<'_, Book> {
         self.0.book.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Book {
-    fn new(owners: Owners) -> Self {
-        Self {
-            settled: Instant::now(),
-            owners,
-            observed: BTreeMap::new(),
-            desired: BTreeMap::new(),
-            dirty: BTreeSet::new(),
-            delayed: BTreeSet::new(),
-            writing: BTreeSet::new(),
-        }
-    }
-
-    fn look_at_all(&mut self) {
-        self.dirty.extend(self.desired.keys().cloned());
-    }
-
-    /// One that is to be looked at and is not being written.
-    fn ready(&mut self) -> Option<ObjectKey> {
-        let key = self.dirty.iter().find(|key| !self.writing.contains(*key)).cloned()?;
-        self.dirty.take(&key)
-    }
-}
-
-impl Observed {
-    fn of(object: &DynamicObject) -> Option<Self> {
-        Some(Self {
-            api_version: object.types.as_ref()?.api_version.clone(),
-            resource_version: object.metadata.resource_version.clone()?,
-            status: object.data.get("status").cloned().unwrap_or_default(),
-        })
     }
 }
 
@@ -343,14 +281,17 @@ async fn perform(client: &Client, manager: String, write: Write) -> Outcome {
         Ok(mut object) => {
             let types = kube::core::TypeMeta { api_version, kind: resource.kind };
             object.types = Some(types);
-            return Observed::of(&object).map_or(Outcome::Pointless, Outcome::Written);
+            let over = resource_version;
+            return Observed::of(&object)
+                .map_or(Outcome::Pointless, |now| Outcome::Written { over, now });
         }
         Err(error) => error,
     };
     let code = if let kube::Error::Api(status) = &error { status.code } else { 0 };
     match code {
         404 => Outcome::Pointless,
-        409 => Outcome::Again(AGAIN),
+        // Somebody else was faster. To see what they wrote leads to another attempt before this one.
+        409 => Outcome::Again(RETRY),
         400 | 413 | 422 => {
             tracing::error!(object = %key, error = &error as &dyn std::error::Error,
                 "the API server refuses a status");
