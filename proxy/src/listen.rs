@@ -13,7 +13,7 @@ use std::{
 
 use isthmus_ir::matcher::Bind;
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
-use tokio::net::TcpStream as TokioStream;
+use tokio::{net::TcpStream as TokioStream, sync::oneshot};
 
 use crate::{
     connection,
@@ -146,8 +146,14 @@ fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Accepts on `listener` for as long as the task is let run.
-pub(crate) async fn accept(thread: Rc<Thread>, listener: TcpListener, socket: Socket) {
+/// Accepts on `listener` until `closed` is dropped, and then what has connected by then: the kernel would
+/// reset it.
+pub(crate) async fn accept(
+    thread: Rc<Thread>,
+    listener: TcpListener,
+    socket: Socket,
+    mut closed: oneshot::Receiver<()>,
+) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => {
@@ -156,13 +162,23 @@ pub(crate) async fn accept(thread: Rc<Thread>, listener: TcpListener, socket: So
         }
     };
     loop {
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = &mut closed => break,
+        };
+        match accepted {
             Ok((stream, address)) => place(&thread, stream, address, socket),
             Err(error) if is_transient(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, "cannot accept");
                 tokio::time::sleep(EXHAUSTED).await;
             }
+        }
+    }
+    let Ok(listener) = listener.into_std() else { return };
+    while let Ok((stream, address)) = listener.accept() {
+        if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TokioStream::from_std(stream)) {
+            place(&thread, stream, address, socket);
         }
     }
 }

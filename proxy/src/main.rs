@@ -176,14 +176,16 @@ async fn run(arguments: Arguments) -> io::Result<()> {
         tokio::spawn(admin::serve_public(Arc::clone(&proxy), listener));
     }
     let follow = control_plane::follow(Arc::clone(&proxy), arguments.control_plane(), &kept);
+    let mut follow = std::pin::pin!(follow);
     tokio::select! {
-        never = follow => match never {},
+        never = &mut follow => match never {},
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
     tracing::info!("draining");
     control_plane::save(&proxy).await;
     tokio::select! {
+        never = &mut follow => match never {},
         () = proxy.drain() => tracing::info!("drained"),
         _ = terminate.recv() => tracing::warn!("ending at once"),
         _ = interrupt.recv() => tracing::warn!("ending at once"),

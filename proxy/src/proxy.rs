@@ -30,11 +30,15 @@ use crate::{
 
 /// How often a port that was taken is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+/// Keys of listeners are not kept on disk. For so long a proxy that has just started waits for them before it
+/// takes requests; then it takes those that need none.
+const KEYS: Duration = Duration::from_secs(10);
 
 /// A running proxy. Dropping it ends it at once; [`Proxy::drain`] ends it gracefully.
 pub struct Proxy {
     shared: Arc<Shared>,
     control: Arc<Mutex<Control>>,
+    started: Instant,
     threads: Vec<JoinHandle<()>>,
     background: Option<tokio::task::JoinHandle<()>>,
 }
@@ -50,6 +54,8 @@ struct Control {
     changed: bool,
     /// Something was put in force at all.
     told: bool,
+    /// By a control plane, since the start.
+    told_anew: bool,
     linked: bool,
 }
 
@@ -77,13 +83,14 @@ impl Proxy {
         let background = tokio::spawn(background(Arc::clone(&shared), Arc::clone(&control), async {
             queue.run(probes).await;
         }));
-        let proxy = Self { shared, control, threads, background: Some(background) };
+        let started = Instant::now();
+        let proxy = Self { shared, control, started, threads, background: Some(background) };
         let changes = resources.into_iter().map(Change::Upsert).collect();
         let applied = proxy.apply(changes, 0);
         Ok((proxy, applied))
     }
 
-    /// Puts `changes` in force, all at once, and binds listeners.
+    /// Puts `changes` in force, all at once, and binds listeners, unless nothing is accepted any more.
     pub fn apply(&self, changes: Vec<Change>, revision: u64) -> Applied {
         let mut control = self.control();
         let current = self.shared.current.load();
@@ -91,11 +98,14 @@ impl Proxy {
         drop(current);
         let binds: Vec<Bind> = committed.snapshot.tables.groups().map(Group::bind).collect();
         self.shared.current.swap(committed.snapshot);
-        control.sockets.follow(binds.into_iter(), self.shared.threads());
+        if !self.shared.drain.has_begun() {
+            control.sockets.follow(binds.into_iter(), self.shared.threads());
+        }
         self.shared.tell_all(|| Message::Refresh);
         self.shared.current.free_retired();
         control.changed = true;
-        control.told |= revision > 0 || control.committer.resources().next().is_some();
+        control.told_anew |= revision > 0;
+        control.told |= control.told_anew || control.committer.resources().next().is_some();
         Applied { refused: committed.refused, unbound: control.unbound() }
     }
 
@@ -140,6 +150,9 @@ impl Proxy {
         let control = self.control();
         if !control.told {
             return Some("waiting for the control plane");
+        }
+        if !control.told_anew && self.started.elapsed() < KEYS && control.committer.lacks_keys() {
+            return Some("waiting for the keys of its listeners");
         }
         let deaf = control.sockets.is_empty() && !control.sockets.failed().is_empty();
         deaf.then_some("no listener is bound")
@@ -193,12 +206,17 @@ impl Proxy {
     }
 
     /// Ends gracefully: after the minimum wait there are no new connections, answers end their
-    /// connections, and whatever is left at the deadline is dropped.
+    /// connections, and whatever is left at the deadline is dropped. What [`Proxy::apply`] is told meanwhile
+    /// is in force: endpoints come and go while a proxy ends, too.
     pub async fn drain(&self) {
         self.shared.drain.leave();
         tokio::time::sleep(self.shared.settings.limits.drain_wait).await;
-        self.shared.drain.begin();
-        self.control().sockets.follow(std::iter::empty(), self.shared.threads());
+        {
+            // Whoever binds listeners looks at the drain first.
+            let mut control = self.control();
+            self.shared.drain.begin();
+            control.sockets.follow(std::iter::empty(), self.shared.threads());
+        }
         let start = Instant::now();
         let deadline = start + self.shared.settings.limits.drain;
         let idle = start + drain::IDLE;

@@ -14,8 +14,7 @@ use std::{
 use isthmus_ir::matcher::Bind;
 use tokio::{
     runtime::{Builder, LocalOptions},
-    sync::mpsc,
-    task::JoinHandle,
+    sync::{mpsc, oneshot},
 };
 
 use crate::{
@@ -174,22 +173,19 @@ fn run(
 async fn serve(thread: Rc<Thread>, mut mail: mpsc::UnboundedReceiver<Message>) {
     tokio::task::spawn_local(Rc::clone(&thread.timers).tick());
     tokio::task::spawn_local(Rc::clone(&thread).sweep());
-    let mut listening: HashMap<Bind, JoinHandle<()>> = HashMap::new();
+    // Whoever drops one ends the task that accepts there.
+    let mut listening: HashMap<Bind, oneshot::Sender<()>> = HashMap::new();
     while let Some(message) = mail.recv().await {
         match message {
             Message::Connection(stream, address, socket) => {
                 listen::adopt_std(&thread, stream, address, socket);
             }
             Message::Listen(listener, socket) => {
-                let task =
-                    tokio::task::spawn_local(listen::accept(Rc::clone(&thread), listener, socket));
-                listening.insert(socket.bind, task);
+                let (open, closed) = oneshot::channel();
+                tokio::task::spawn_local(listen::accept(Rc::clone(&thread), listener, socket, closed));
+                listening.insert(socket.bind, open);
             }
-            Message::Unlisten(bind) => {
-                if let Some(task) = listening.remove(&bind) {
-                    task.abort();
-                }
-            }
+            Message::Unlisten(bind) => drop(listening.remove(&bind)),
             Message::Refresh => drop(thread.snapshot()),
             Message::Wake => thread.timers.wake_all(),
             Message::Stop => return,

@@ -105,6 +105,16 @@ impl Committer {
         })
     }
 
+    /// Whether a listener that ends TLS has no certificate to do it with.
+    pub(crate) fn lacks_keys(&self) -> bool {
+        self.listeners().any(|listener| match &listener.protocol {
+            Protocol::Https { certificates } => {
+                !certificates.is_empty() && certificates.iter().all(|name| self.certificate(name).is_none())
+            }
+            _ => false,
+        })
+    }
+
     /// Takes the edits in; the keys that changed.
     fn store(&mut self, changes: Vec<Change>) -> BTreeSet<Key> {
         let mut touched = BTreeSet::new();

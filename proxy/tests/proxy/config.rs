@@ -1,7 +1,7 @@
 //! How what is served changes: as a whole, under load, and one bad resource at a time.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -177,4 +177,37 @@ fn e15_a_drain_loses_no_request() {
     runtime.block_on(proxy.drain());
     assert_eq!(proxy.not_ready(), Some("draining"));
     assert_eq!(load.stop(), [0; 0]);
+}
+
+#[test]
+fn e15_what_a_proxy_is_told_while_it_drains_is_in_force_and_opens_nothing() {
+    let (one, two) = (Backend::named("one"), Backend::named("two"));
+    let running = simple(&[one.address]);
+    let (address, mut client) = (running.address(), running.connect());
+    assert_eq!(client.get("/").text(), "one");
+    thread::scope(|scope| {
+        let drain = || tokio::runtime::Runtime::new().unwrap().block_on(running.proxy().drain());
+        let drained = scope.spawn(drain);
+        eventually("the end of accepting", || TcpStream::connect(address).is_err());
+        let mut changes: Vec<_> =
+            service("echo", &[two.address]).into_iter().map(Change::Upsert).collect();
+        let Resource::Listener(base) = listener() else { panic!("a listener") };
+        let other = Listener { name: "infra/edge/other".into(), ..(*base).clone() };
+        changes.push(Change::Upsert(Resource::Listener(Arc::new(other))));
+        running.apply(changes);
+        let last = client.get("/");
+        assert_eq!((last.text().as_str(), last.values("connection")), ("two", vec!["close"]));
+        drained.join().unwrap();
+        assert_eq!(running.proxy().address("infra/edge/other"), None);
+    });
+}
+
+#[test]
+fn e2_a_proxy_that_kept_no_keys_waits_for_them_before_it_is_ready() {
+    let a = server_certificate("a", &["a.test"]);
+    let protocol = Protocol::Https { certificates: vec![a.name.clone()] };
+    let running = Running::start(vec![listener_for("http", HostPattern::Any, protocol)]);
+    assert_eq!(running.proxy().not_ready(), Some("waiting for the keys of its listeners"));
+    running.apply(vec![Change::Upsert(Resource::Certificate(a))]);
+    assert_eq!(running.proxy().not_ready(), None);
 }
