@@ -20,9 +20,9 @@ clusters: build-tools cluster-tools ## Two Kubernetes clusters on this machine (
 	cargo build --locked --workspace --all-targets
 	@target/debug/clusters up --clusters=$(or $(CLUSTERS),2) --nodes=$(or $(NODES),1)
 
-conformance: build-tools cluster-tools ## The official Gateway API suite; report and summary in target/conformance.
+conformance: build-tools cluster-tools ## The official Gateway API suite; results in target/conformance (ACCEPT=1 lists new passes).
 	cargo build --locked --workspace --all-targets
-	target/debug/conformance
+	target/debug/conformance $(if $(ACCEPT),--accept)
 
 image: build-tools ## OCI archives of both programs in target/images (PROFILE=debug builds faster, and larger ones).
 	cargo build --locked $(if $(filter debug,$(PROFILE)),--workspace --all-targets,--release --bins)

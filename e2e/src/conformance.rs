@@ -1,6 +1,7 @@
 //! Runs the official Gateway API conformance suite against an installed Isthmus, and judges what it says: a
 //! test that the suite skips because a feature is missing has not passed, and a test that passed once
-//! (`e2e/conformance/passed.txt`) must pass for ever.
+//! (`e2e/conformance/passed.txt`) must pass for ever. That no name leaves that list is a test of its own
+//! (`e2e/tests/passes.rs`).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -144,7 +145,7 @@ pub fn prepare(cluster: &Cluster) -> Result<()> {
 /// narrows it to tests whose names are given, for debugging.
 ///
 /// # Errors
-/// When the suite does not get as far as running tests.
+/// When the suite does not get as far as running tests, or contradicts itself.
 pub fn run(cluster: &Cluster, directory: &Path, only: &[String]) -> Result<Outcomes> {
     std::fs::create_dir_all(directory)?;
     let kubeconfig = directory.join("kubeconfig");
@@ -172,13 +173,15 @@ pub fn run(cluster: &Cluster, directory: &Path, only: &[String]) -> Result<Outco
         std::fs::remove_file(&report)?;
     }
     let file = File::create(&log)?;
-    // It ends with an error when a test failed, which is for the caller to judge.
-    command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).status().context("the suite")?;
+    let ended = command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).status();
+    let ended = ended.context("the suite")?;
     std::fs::remove_file(kubeconfig)?;
     keep_logs(cluster, &directory.join("logs"))?;
     let report = std::fs::read_to_string(report)
         .with_context(|| format!("the suite wrote no report, see {}", log.display()))?;
-    Ok(outcomes(&std::fs::read_to_string(&log)?, &report))
+    let outcomes = outcomes(&std::fs::read_to_string(&log)?, &report);
+    consistent(&outcomes, &report, ended.success()).with_context(|| log.display().to_string())?;
+    Ok(outcomes)
 }
 
 /// Writes what each of our pods logged into `directory`, from which older logs go.
@@ -215,6 +218,31 @@ fn outcomes(log: &str, report: &str) -> Outcomes {
     outcomes.extend(skipped.map(|(name, _)| (name.to_owned(), Outcome::Skipped)));
     outcomes.extend(failed(report).map(|name| (name.to_owned(), Outcome::Failed)));
     outcomes
+}
+
+/// Whether the suite ended well exactly when no test is known to have failed, and no more tests failed by
+/// the report's count than it names: a failure that nobody could read must not look like a pass.
+fn consistent(outcomes: &Outcomes, report: &str, ended_well: bool) -> Result<()> {
+    let known = with(outcomes, Outcome::Failed).len();
+    let counted: usize = counts(report, "Failed").sum();
+    if counted > known || (report.lines().any(|line| line.trim() == "result: failure") && known == 0) {
+        bail!("the report tells of failures that it does not name: {counted} counted, {known} named");
+    }
+    match (ended_well, known) {
+        (true, 1..) => bail!("the suite ended well, and {known} tests failed"),
+        (false, 0) => bail!("the suite ended with an error, and no test is named that failed"),
+        _ => {}
+    }
+    if with(outcomes, Outcome::Passed).is_empty() && known == 0 {
+        bail!("no test ran");
+    }
+    Ok(())
+}
+
+/// The numbers that a report has for this key.
+fn counts<'a>(report: &'a str, key: &'a str) -> impl Iterator<Item = usize> + 'a {
+    let fields = report.lines().filter_map(|line| line.trim().split_once(": "));
+    fields.filter(move |(name, _)| *name == key).filter_map(|(_, count)| count.parse().ok())
 }
 
 /// The names in those lists of a report that are called `failed...Tests`.
@@ -261,16 +289,43 @@ pub fn passed_once() -> PathBuf {
     modules().with_file_name("passed.txt")
 }
 
+/// The names in a list of tests.
+pub fn names(list: &str) -> BTreeSet<&str> {
+    list.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
+}
+
 /// Compares a run of the whole suite with the list of tests that passed once.
 ///
 /// # Errors
-/// When one of them passed no more, or when one failed.
+/// When a test passed no more or failed, or when one passed that is not listed.
 pub fn judge(outcomes: &Outcomes, passed_once: &str) -> Result<()> {
-    let lost: Vec<&str> = passed_once
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .filter(|name| outcomes.get(*name) != Some(&Outcome::Passed))
-        .collect();
+    let new = new_passes(outcomes, passed_once)?;
+    if !new.is_empty() {
+        bail!(
+            "{} tests of the suite pass and are not listed: {}; `make conformance ACCEPT=1` lists them",
+            new.len(),
+            new.join(", ")
+        );
+    }
+    Ok(())
+}
+
+/// The list of tests that passed once, after a run of the whole suite: those of the old list, and new ones.
+///
+/// # Errors
+/// When a test passed no more or failed: a list never gets shorter.
+pub fn accepted(outcomes: &Outcomes, passed_once: &str) -> Result<String> {
+    let mut all = names(passed_once);
+    all.extend(new_passes(outcomes, passed_once)?);
+    let head = "# Tests of the suite that passed once; `make conformance ACCEPT=1` adds to this.";
+    Ok([head].into_iter().chain(all).flat_map(|line| [line, "\n"]).collect())
+}
+
+/// The tests that passed and are not listed.
+fn new_passes<'a>(outcomes: &'a Outcomes, passed_once: &str) -> Result<Vec<&'a str>> {
+    let listed = names(passed_once);
+    let is_lost = |name: &&&str| outcomes.get(**name) != Some(&Outcome::Passed);
+    let lost: Vec<&str> = listed.iter().filter(is_lost).copied().collect();
     if !lost.is_empty() {
         bail!("{} tests of the suite passed before and do not now: {}", lost.len(), lost.join(", "));
     }
@@ -278,7 +333,8 @@ pub fn judge(outcomes: &Outcomes, passed_once: &str) -> Result<()> {
     if !failed.is_empty() {
         bail!("{} tests of the suite failed: {}", failed.len(), failed.join(", "));
     }
-    Ok(())
+    let passed = with(outcomes, Outcome::Passed).into_iter();
+    Ok(passed.filter(|name| !listed.contains(name)).collect())
 }
 
 #[cfg(test)]
@@ -305,13 +361,50 @@ mod tests {
         );
     }
 
+    fn run_of(outcomes: &[(&str, Outcome)]) -> Outcomes {
+        outcomes.iter().map(|(name, outcome)| ((*name).to_owned(), *outcome)).collect()
+    }
+
     #[test]
     fn a_skipped_test_has_not_passed() {
-        let outcomes =
-            Outcomes::from([("A".to_owned(), Outcome::Skipped), ("B".to_owned(), Outcome::Passed)]);
+        let outcomes = run_of(&[("A", Outcome::Skipped), ("B", Outcome::Passed)]);
         assert!(judge(&outcomes, "# those\nB\n").is_ok());
         assert!(judge(&outcomes, "A\nB\n").is_err());
-        assert!(judge(&outcomes, "C\n").is_err());
+        assert!(judge(&outcomes, "B\nC\n").is_err());
+    }
+
+    #[test]
+    fn a_new_pass_is_to_be_listed_and_a_loss_is_never_accepted() {
+        let list = "# those\nA\n";
+        let outcomes = run_of(&[("A", Outcome::Passed), ("B", Outcome::Passed)]);
+        let said = judge(&outcomes, list).unwrap_err().to_string();
+        assert!(said.contains("not listed: B;"), "{said}");
+        let accepted_list = accepted(&outcomes, list).unwrap();
+        assert_eq!(names(&accepted_list), ["A", "B"].into());
+        assert!(judge(&outcomes, &accepted_list).is_ok());
+        for outcomes in [
+            run_of(&[("B", Outcome::Passed)]),
+            run_of(&[("A", Outcome::Skipped), ("B", Outcome::Passed)]),
+            run_of(&[("A", Outcome::Passed), ("B", Outcome::Failed)]),
+        ] {
+            assert!(accepted(&outcomes, list).is_err() && judge(&outcomes, list).is_err());
+        }
+    }
+
+    #[test]
+    fn a_suite_that_contradicts_itself_is_not_believed() {
+        let well = "core:\n  result: success\n  statistics:\n    Failed: 0\n";
+        let badly = "core:\n  result: failure\n  statistics:\n    Failed: 1\n";
+        let passed = run_of(&[("A", Outcome::Passed)]);
+        let failed = run_of(&[("A", Outcome::Failed)]);
+        assert!(consistent(&passed, well, true).is_ok());
+        assert!(consistent(&failed, badly, false).is_ok());
+        assert!(consistent(&passed, well, false).is_err(), "it ended with an error");
+        assert!(consistent(&failed, badly, true).is_err(), "it did not end with an error");
+        assert!(consistent(&passed, badly, true).is_err(), "a failure has no name");
+        let more = badly.replace('1', "2");
+        assert!(consistent(&failed, &more, false).is_err(), "one of two failures has no name");
+        assert!(consistent(&run_of(&[]), well, true).is_err(), "nothing ran");
     }
 
     #[test]
