@@ -5,6 +5,7 @@ pub mod api_server;
 pub mod cache;
 pub mod cluster;
 pub mod conformance;
+pub mod control_plane;
 pub mod faults;
 pub mod furnished;
 pub mod image;

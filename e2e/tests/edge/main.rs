@@ -16,5 +16,6 @@ mod conditions;
 mod http2;
 mod instance;
 mod lifecycle;
+mod machine;
 mod routing;
 mod tls;

@@ -86,7 +86,7 @@ impl Instance {
             }
             mesh.apply(objects.iter().filter(|object| object.age() == *age));
         }
-        let gateways: Vec<_> = objects.iter().filter(|object| object.kind() == "Gateway").collect();
+        let gateways: Vec<_> = objects.iter().filter(|object| object.is_gateway()).collect();
         let proxies = mesh.serve(&gateways);
         eventually("the routes", || mesh.settled(&objects).then_some(()));
         let programmed = gateways.iter().filter(|gateway| mesh.programmed(gateway)).count();

@@ -16,6 +16,8 @@
 mod backend;
 #[path = "../edge/client.rs"]
 mod client;
+#[path = "../edge/conditions.rs"]
+mod conditions;
 #[path = "../edge/instance.rs"]
 mod directory;
 #[path = "../edge/http2.rs"]

@@ -3,11 +3,12 @@
 use std::{
     collections::BTreeSet,
     fs,
-    net::SocketAddr,
     process::{Child, Command, Stdio},
 };
 
-use isthmus_e2e::{api_server::ApiServer, conformance, programs};
+use isthmus_e2e::{
+    api_server::ApiServer, conformance, control_plane::ControlPlane, install::NAMESPACE, programs,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -16,7 +17,6 @@ use super::{
     objects::Object,
 };
 
-const SYSTEM: &str = "isthmus-system";
 /// Who a control plane is, in a mesh whose MeshInstall says nothing.
 const CONTROL_PLANE: &str = "spiffe://local.isthmus.local/ns/isthmus-system/sa/isthmus-control-plane";
 
@@ -24,14 +24,7 @@ const CONTROL_PLANE: &str = "spiffe://local.isthmus.local/ns/isthmus-system/sa/i
 pub struct Mesh {
     server: ApiServer,
     directory: TempDir,
-    address: SocketAddr,
-    control_plane: Child,
-}
-
-impl Drop for Mesh {
-    fn drop(&mut self) {
-        end(&mut self.control_plane);
-    }
+    control_plane: ControlPlane,
 }
 
 /// Running proxies; they end with this value.
@@ -39,13 +32,11 @@ pub struct Proxies(Vec<Child>);
 
 impl Drop for Proxies {
     fn drop(&mut self) {
-        self.0.iter_mut().for_each(end);
+        for process in &mut self.0 {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
     }
-}
-
-fn end(process: &mut Child) {
-    let _ = process.kill();
-    let _ = process.wait();
 }
 
 impl Mesh {
@@ -54,27 +45,19 @@ impl Mesh {
         server.define(&conformance::crds("experimental").unwrap()).unwrap();
         server.define_own().unwrap();
         let objects = [
-            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}}),
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}),
             json!({"apiVersion": "isthmus.dev/v1alpha1", "kind": "MeshInstall",
                 "metadata": {"name": "mesh"}, "spec": {}}),
             json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass",
                 "metadata": {"name": "isthmus"}, "spec": {"controllerName": "isthmus.dev/gateway"}}),
         ];
         server.apply(&list(objects.iter())).unwrap();
-        let (directory, address) = (tempfile::tempdir().unwrap(), free());
-        let control_plane = Command::new(programs().join("isthmus"))
-            .args(["control-plane", "--mesh-install", "mesh", "--listen", &address.to_string()])
-            .args(["--ready-address", &free().to_string()])
-            .env("KUBECONFIG", server.kubeconfig())
-            .envs([("POD_NAME", "control-plane-1"), ("POD_NAMESPACE", SYSTEM)])
-            .env("POD_IP", address.ip().to_string())
-            .stdin(Stdio::null())
-            .stderr(fs::File::create(directory.path().join("log")).unwrap())
-            .spawn()
-            .unwrap();
-        let mesh = Self { server, directory, address, control_plane };
+        let directory = tempfile::tempdir().unwrap();
+        let control_plane =
+            ControlPlane::start(&server.kubeconfig(), "control-plane-1", free()).unwrap();
+        let mesh = Self { server, directory, control_plane };
         let root = eventually("the roots", || {
-            let arguments = ["get", "configmap", "isthmus-root", "-n", SYSTEM, "-o", "json"];
+            let arguments = ["get", "configmap", "isthmus-root", "-n", NAMESPACE, "-o", "json"];
             serde_json::from_str::<Value>(&mesh.server.kubectl(&arguments).ok()?).ok()
         });
         fs::write(mesh.directory.path().join("roots"), root["data"]["root.pem"].as_str().unwrap())
@@ -128,17 +111,19 @@ impl Mesh {
         let token = ["create", "token", &name, "-n", namespace, "--audience=isthmus.dev/ca"];
         let bound = ["--bound-object-kind=Pod", "--bound-object-name", &name, &bound];
         let token = self.server.kubectl(&[&token[..], &bound[..]].concat()).unwrap();
-        let file = self.directory.path().join(format!("token-{namespace}-{name}"));
+        let own = |what: &str| self.directory.path().join(format!("{what}-{namespace}-{name}"));
+        let file = own("token");
         fs::write(&file, token.trim()).unwrap();
         Command::new(programs().join("isthmus-proxy"))
-            .args(["--control-plane", &self.address.to_string(), "--control-plane-id", CONTROL_PLANE])
+            .args(["--control-plane", &self.control_plane.listen().to_string()])
+            .args(["--control-plane-id", CONTROL_PLANE])
             .arg("--roots")
             .arg(self.directory.path().join("roots"))
             .arg("--token-file")
             .arg(file)
             .args(["--threads", "2"])
             .stdin(Stdio::null())
-            .stderr(fs::File::create(self.directory.path().join("proxy-log")).unwrap())
+            .stderr(fs::File::create(own("log")).unwrap())
             .spawn()
             .unwrap()
     }
@@ -148,13 +133,14 @@ impl Mesh {
         condition(&status, "Programmed").is_some_and(|condition| condition["status"] == "True")
     }
 
-    /// Whether all that can be in force is.
+    /// Whether all that can be in force is; Gateways and routes of others are not waited for.
     pub fn settled(&self, objects: &[Object]) -> bool {
+        let gateways: Vec<_> = objects.iter().filter(|object| object.is_gateway()).collect();
         objects.iter().all(|object| {
             let status = || self.get(object.kind(), object.namespace(), object.name())["status"].take();
             match object.kind() {
-                "Gateway" => is_settled(&status(), "Programmed"),
-                "HTTPRoute" => {
+                "Gateway" if object.is_gateway() => is_settled(&status(), "Programmed"),
+                "HTTPRoute" if object.has_parent(&gateways) => {
                     let parents = status()["parents"].as_array().cloned().unwrap_or_default();
                     let settled = |parent: &Value| is_settled(parent, "isthmus.dev/Programmed");
                     !parents.is_empty() && parents.iter().all(settled)
