@@ -35,7 +35,7 @@ pub fn implied_class() -> Fact {
     Fact::GatewayClass(GatewayClass {
         meta: Meta { name: CLASS.to_owned(), generation: 1, ..Meta::default() },
         controller: CONTROLLER.to_owned(),
-        has_parameters: false,
+        parameters: None,
     })
 }
 

@@ -93,6 +93,17 @@ impl Stages {
                 self.export_statuses.mark(object.clone());
                 self.mark_backends(world, demand, object);
             }
+            Kind::GatewayParameters => self.mark_parameters(world, object),
+        }
+    }
+
+    fn mark_parameters(&mut self, world: &World, object: &ObjectRef) {
+        let mention = Mention::Parameters(object.clone());
+        for class in world.mentioning(&mention, Kind::GatewayClass) {
+            self.classes.mark(class.name.clone());
+        }
+        for gateway in world.mentioning(&mention, Kind::Gateway) {
+            self.gateways.mark(gateway.clone());
         }
     }
 

@@ -34,7 +34,7 @@ fn unread_meta(object: &isthmus_ir::ObjectRef, generation: i64) -> Meta {
 }
 
 /// What is wrong, with the field that is to blame.
-fn said(problem: &Problem) -> String {
+pub(crate) fn said(problem: &Problem) -> String {
     let field = problem.field.as_deref().map(|field| format!("{field}: ")).unwrap_or_default();
     format!("{field}{}", problem.message)
 }

@@ -17,9 +17,10 @@ use std::{
 };
 
 use common::{
-    GATEWAY_API, backend, class, exported, gateway, listener, meta,
+    GATEWAY_API, address, backend, class, exported, gateway, listener, meta,
     mirror::{Mirror, gateway_closure},
-    parent, peer, route, rule, secret, service, service_export, settings, slice, synced,
+    parameters, parameters_ref, parent, peer, route, rule, secret, service, service_export, settings,
+    slice, synced,
 };
 use isthmus_compiler::{Compiler, Refresh};
 use isthmus_east_west::handle::HandleKey;
@@ -193,13 +194,15 @@ fn a_listener() -> impl Strategy<Value = Listener> {
 
 fn a_gateway() -> impl Strategy<Value = Fact> {
     let class = select(vec!["isthmus", "isthmus", "isthmus", "second"]);
-    let address = option::weighted(0.3, select(vec!["127.0.0.2", "nowhere"]));
-    (select(GATEWAYS.to_vec()), class, address, vec(a_listener(), 0..3), version()).prop_map(
-        |((namespace, name), class, address, listeners, version)| {
+    let ip = option::weighted(0.3, select(vec!["127.0.0.2", "nowhere"]));
+    let asks = (ip, prop::bool::weighted(0.2));
+    (select(GATEWAYS.to_vec()), class, asks, vec(a_listener(), 0..3), version()).prop_map(
+        |((namespace, name), class, (ip, parameters), listeners, version)| {
             let mut made = gateway(namespace, name, listeners);
             versioned(&mut made.meta, version);
             made.class = class.into();
-            made.addresses = address.into_iter().map(|a| ("IPAddress".into(), a.into())).collect();
+            made.addresses = ip.into_iter().map(address).collect();
+            made.parameters = parameters.then(|| parameters_ref(None));
             Fact::Gateway(made)
         },
     )
@@ -291,6 +294,7 @@ fn a_fact() -> impl Strategy<Value = Fact> {
         6 => a_route(),
         2 => a_grant(),
         1 => a_namespace(),
+        1 => select(NAMESPACES.to_vec()).prop_map(parameters),
         3 => a_service(),
         3 => a_slice(),
         1 => (select(NAMESPACES.to_vec()), select(vec!["s", "t"]), any::<bool>())
@@ -303,6 +307,7 @@ fn a_problem() -> impl Strategy<Value = Change> {
     let key = prop_oneof![
         select(GATEWAYS.to_vec()).prop_map(|(ns, name)| ObjectKey::new(Kind::Gateway, ns, name)),
         select(ROUTES.to_vec()).prop_map(|(ns, name)| ObjectKey::new(Kind::HttpRoute, ns, name)),
+        select(NAMESPACES.to_vec()).prop_map(|ns| ObjectKey::new(Kind::GatewayParameters, ns, "p")),
     ];
     (key, vec(a_parent(), 0..2), 1..4_i64).prop_map(|(key, parents, generation)| {
         let gateway = key.kind == Kind::Gateway;

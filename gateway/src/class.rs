@@ -2,7 +2,10 @@
 
 use isthmus_world::fact::GatewayClass;
 
-use crate::{CONTROLLER, Condition};
+use crate::{
+    CONTROLLER, Condition,
+    parameters::{self, Known},
+};
 
 /// Where the definitions of Gateway API's kinds come from.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -25,19 +28,18 @@ pub struct ClassOutput {
     pub features: Vec<&'static str>,
 }
 
-/// Decides over `class`; none when it is another controller's.
-pub fn translate(class: &GatewayClass, definitions: &Definitions) -> Option<ClassOutput> {
+/// Decides over `class`, whose parameters are these; none when it is another controller's.
+pub fn translate(
+    class: &GatewayClass,
+    parameters: &Known,
+    definitions: &Definitions,
+) -> Option<ClassOutput> {
     if class.controller != CONTROLLER {
         return None;
     }
-    let accepted = if class.has_parameters {
-        Condition::not(
-            "Accepted",
-            "InvalidParameters",
-            "spec.parametersRef is set, and this controller has no kind of parameters: remove it",
-        )
-    } else {
-        Condition::is("Accepted", "Accepted", "Gateways of this class are served")
+    let accepted = match parameters::fault_of_class(class, parameters) {
+        Some(why) => Condition::not("Accepted", "InvalidParameters", why),
+        None => Condition::is("Accepted", "Accepted", "Gateways of this class are served"),
     };
     Some(ClassOutput {
         accepted: accepted.holds(),

@@ -4,7 +4,8 @@
 //! calls `translate`. A user's mistake is a [`Condition`], never an error. Units, in the order in which
 //! one may read what another derived:
 //!
-//! 1. [`class`] of each GatewayClass; [`certificate`] of each TLS Secret; [`listener::port_conflicts`]
+//! 1. [`class`] of each GatewayClass, by its [`parameters`]; [`certificate`] of each TLS Secret;
+//!    [`listener::port_conflicts`]
 //!    once, over all Gateways of ours.
 //! 2. [`listener`] of each Gateway.
 //! 3. [`attachment`] of each route, of any kind.
@@ -24,6 +25,7 @@ mod condition;
 pub mod http_route;
 mod lexical;
 pub mod listener;
+pub mod parameters;
 pub mod reference;
 pub mod schema;
 pub mod status;

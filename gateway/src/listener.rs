@@ -17,7 +17,7 @@ use std::{
 use isthmus_ir::{HostPattern, Listener, Name, ObjectRef, Protocol};
 use isthmus_world::fact::{self, Gateway, GroupKind, TlsMode};
 
-pub use addresses::Exposure;
+pub use addresses::{Exposure, Given, is_within_cluster, within_cluster};
 pub use ports::{Taken, port_conflicts};
 pub use report::{GatewayReport, ListenerReport};
 
@@ -25,6 +25,7 @@ use crate::{
     Condition, GROUP,
     attachment::{Parent, Section},
     certificate::CertificateOutput,
+    parameters::{self, Known},
     reference::{Grants, Source, namespace},
 };
 
@@ -35,6 +36,8 @@ pub struct Inputs<'a> {
     pub gateway: &'a Gateway,
     /// Whether its class is accepted.
     pub class_accepted: bool,
+    /// What is known of the parameters that it names.
+    pub parameters: &'a Known,
     /// Those of [`secrets`] that exist.
     pub certificates: &'a BTreeMap<ObjectRef, Arc<CertificateOutput>>,
     /// Grants in the namespaces of [`secrets`].
@@ -99,22 +102,25 @@ pub fn translate(inputs: Inputs<'_>) -> GatewayOutput {
     let decided: Vec<_> =
         gateway.listeners.iter().enumerate().map(|(i, l)| decide(inputs, i, l)).collect();
     let addresses = addresses::addresses(gateway, inputs.exposure);
-    let report = report::report(gateway, inputs.class_accepted, &addresses, &decided);
-    let addresses = addresses.map(|addresses| addresses.bound).unwrap_or_default();
-    let listeners = if report.accepted() && report.unprogrammable.is_none() {
-        decided.iter().filter_map(|d| ir(gateway, &addresses, d)).collect()
+    let fault = parameters::fault_of_gateway(gateway, inputs.parameters);
+    let mut report =
+        report::report(gateway, inputs.class_accepted, fault.as_deref(), &addresses, &decided);
+    let in_pods = matches!(inputs.exposure, Exposure::Service(_));
+    // Pods that run go on as they are when it is not known any longer how to run them.
+    let told =
+        if in_pods { report::report(gateway, true, None, &addresses, &decided) } else { report.clone() };
+    report.addresses.clone_from(&told.addresses);
+    let bound = addresses.map(|addresses| addresses.bound).unwrap_or_default();
+    let listeners = if told.accepted() && told.unprogrammable.is_none() {
+        decided.iter().filter_map(|d| ir(gateway, &bound, d)).collect()
     } else {
         Vec::new()
     };
     let parent = Parent {
         gateway: gateway.meta.object(),
-        sections: decided
-            .into_iter()
-            .zip(&report.listeners)
-            .map(|(d, r)| section(d, r.served))
-            .collect(),
+        sections: decided.into_iter().zip(&told.listeners).map(|(d, r)| section(d, r.served)).collect(),
     };
-    let runs = report.accepted() || matches!(inputs.exposure, Exposure::Service(_));
+    let runs = report.accepted() || in_pods;
     GatewayOutput { listeners, runs, parent: Arc::new(parent), report }
 }
 

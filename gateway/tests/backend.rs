@@ -53,6 +53,7 @@ fn service() -> Service {
         ports: vec![port("http", 80)],
         client_ip_affinity: false,
         gateway_addresses: Vec::new(),
+        gateway_cluster_ips: Vec::new(),
     }
 }
 

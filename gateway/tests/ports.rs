@@ -1,7 +1,7 @@
 //! Which Gateway keeps an address and port that several want.
 
 use isthmus_gateway::listener::port_conflicts;
-use isthmus_world::fact::{AllowedNamespaces, AllowedRoutes, Gateway, Listener, Meta};
+use isthmus_world::fact::{AllowedNamespaces, AllowedRoutes, Gateway, Listener, Meta, RequestedAddress};
 
 /// A Gateway of that age which binds `listeners`, written `name:port`, on `addresses`.
 fn gateway(name: &str, created: i64, addresses: &[&str], listeners: &[(&str, u16)]) -> Gateway {
@@ -13,10 +13,16 @@ fn gateway(name: &str, created: i64, addresses: &[&str], listeners: &[(&str, u16
         tls: None,
         allowed: AllowedRoutes { namespaces: AllowedNamespaces::Same, kinds: Vec::new() },
     };
+    let address = |ip: &&str| RequestedAddress {
+        kind: "IPAddress".to_owned(),
+        value: (*ip).to_owned(),
+        routability: String::new(),
+    };
     Gateway {
         meta: Meta { namespace: "default".into(), name: name.into(), created, ..Meta::default() },
         class: "isthmus".into(),
-        addresses: addresses.iter().map(|a| ("IPAddress".to_owned(), (*a).to_owned())).collect(),
+        addresses: addresses.iter().map(address).collect(),
+        parameters: None,
         listeners: listeners.iter().map(listener).collect(),
         unsupported: Vec::new(),
     }

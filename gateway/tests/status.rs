@@ -15,13 +15,14 @@ use isthmus_gateway::{
     Condition,
     attachment::{self, Parent},
     class, http_route,
-    listener::{self, Exposure, GatewayOutput},
+    listener::{self, Exposure, GatewayOutput, Given},
+    parameters::Known,
     reference::Grants,
     status::{self, Progress},
 };
 use isthmus_world::fact::{
     Address, AllowedNamespaces, AllowedRoutes, Gateway, GatewayClass, GroupKind, HttpRoute, Listener,
-    Meta, ParentRef, Problem, ServiceScope,
+    Meta, ObjectReference, ParentRef, Problem, RequestedAddress, ServiceScope,
 };
 use serde_json::{Value, json};
 
@@ -59,6 +60,7 @@ fn gateway() -> Gateway {
         meta: meta("gw", 7),
         class: "isthmus".into(),
         addresses: Vec::new(),
+        parameters: None,
         listeners: vec![listener("a", 8080), listener("b", 8081)],
         unsupported: Vec::new(),
     }
@@ -69,9 +71,19 @@ fn translated(gateway: &Gateway) -> GatewayOutput {
 }
 
 fn exposed(gateway: &Gateway, exposure: Exposure<'_>) -> GatewayOutput {
+    translated_with(gateway, exposure, true, &Known::There)
+}
+
+fn translated_with(
+    gateway: &Gateway,
+    exposure: Exposure<'_>,
+    class_accepted: bool,
+    parameters: &Known,
+) -> GatewayOutput {
     listener::translate(listener::Inputs {
         gateway,
-        class_accepted: true,
+        class_accepted,
+        parameters,
         certificates: &BTreeMap::new(),
         grants: Grants(&[]),
         taken: &[],
@@ -282,20 +294,19 @@ fn a_port_that_is_taken_is_a_condition_of_its_listener() {
 
 #[test]
 fn a_class_lists_what_works_in_order() {
-    let gateway_class = |has_parameters| GatewayClass {
+    let gateway_class = GatewayClass {
         meta: meta("isthmus", 2),
         controller: isthmus_gateway::CONTROLLER.into(),
-        has_parameters,
+        parameters: None,
     };
-    let told = |definitions: class::Definitions, has_parameters| {
-        let class = gateway_class(has_parameters);
-        let output = class::translate(&class, &definitions).unwrap();
-        status::gateway_class(&class, &output, None)
+    let told = |definitions: class::Definitions| {
+        let output = class::translate(&gateway_class, &Known::Missing, &definitions).unwrap();
+        status::gateway_class(&gateway_class, &output, None)
     };
     let installed = |versions: &[Option<&str>]| {
         class::Definitions::Installed(versions.iter().map(|v| v.map(str::to_owned)).collect())
     };
-    let status = told(class::Definitions::BuiltIn, false);
+    let status = told(class::Definitions::BuiltIn);
     expect![[r#"
         conditions:
         - message: Gateways of this class are served
@@ -351,14 +362,75 @@ fn a_class_lists_what_works_in_order() {
         let names = status["supportedFeatures"].as_array().unwrap().iter();
         names.map(|feature| feature["name"].as_str().unwrap().to_owned()).collect()
     };
-    let more = features(&told(installed(&[Some("v1.7.0")]), false));
+    let more = features(&told(installed(&[Some("v1.7.0")])));
     let more: Vec<_> = more.difference(&features(&status)).cloned().collect();
     assert_eq!(more, ["GatewayInfrastructure"], "needs objects that run a Gateway");
-    expect!["Accepted=False InvalidParameters: spec.parametersRef is set, and this controller has no kind of parameters: remove it"].assert_eq(&troubles(&told(installed(&[Some("v1.7.0"), Some("v1.5.1")]), true)));
-    expect!["SupportedVersion=False UnsupportedVersion: a Gateway API CRD has bundle version v1.2.1; supported are v1.3 to v1.7: install v1.7.0"].assert_eq(&troubles(&told(installed(&[Some("v1.7.0"), Some("v1.2.1")]), false)));
-    expect!["SupportedVersion=False UnsupportedVersion: a Gateway API CRD has bundle version (none); supported are v1.3 to v1.7: install v1.7.0"].assert_eq(&troubles(&told(installed(&[None]), false)));
-    let other = GatewayClass { controller: "example.com/other".into(), ..gateway_class(false) };
-    assert_eq!(class::translate(&other, &class::Definitions::BuiltIn), None);
+    assert_eq!(troubles(&told(installed(&[Some("v1.7.0"), Some("v1.5.1")]))), "");
+    expect!["SupportedVersion=False UnsupportedVersion: a Gateway API CRD has bundle version v1.2.1; supported are v1.3 to v1.7: install v1.7.0"].assert_eq(&troubles(&told(installed(&[Some("v1.7.0"), Some("v1.2.1")]))));
+    expect!["SupportedVersion=False UnsupportedVersion: a Gateway API CRD has bundle version (none); supported are v1.3 to v1.7: install v1.7.0"].assert_eq(&troubles(&told(installed(&[None]))));
+    let other = GatewayClass { controller: "example.com/other".into(), ..gateway_class };
+    assert_eq!(class::translate(&other, &Known::Missing, &class::Definitions::BuiltIn), None);
+}
+
+/// A reference to GatewayParameters.
+fn parameters_ref(namespace: Option<&str>) -> ObjectReference {
+    ObjectReference {
+        kind: GroupKind { group: "isthmus.dev".into(), kind: "GatewayParameters".into() },
+        namespace: namespace.map(str::to_owned),
+        name: "fast".into(),
+    }
+}
+
+#[test]
+fn a_class_whose_parameters_cannot_be_used_says_which_and_why() {
+    let told = |reference: ObjectReference, known: Known| {
+        let class = GatewayClass {
+            meta: meta("isthmus", 2),
+            controller: isthmus_gateway::CONTROLLER.into(),
+            parameters: Some(reference),
+        };
+        let output = class::translate(&class, &known, &class::Definitions::BuiltIn).unwrap();
+        troubles(&status::gateway_class(&class, &output, None))
+    };
+    let named = || parameters_ref(Some("infra"));
+    expect![""].assert_eq(&told(named(), Known::There));
+    expect!["Accepted=False InvalidParameters: spec.parametersRef names GatewayParameters infra/fast, which does not exist"]
+        .assert_eq(&told(named(), Known::Missing));
+    expect!["Accepted=False InvalidParameters: spec.parametersRef names GatewayParameters infra/fast, which cannot be used: spec: no"]
+        .assert_eq(&told(named(), Known::Unreadable("spec: no".into())));
+    expect!["Accepted=False InvalidParameters: spec.parametersRef names GatewayParameters fast of no namespace; add their namespace"]
+        .assert_eq(&told(parameters_ref(None), Known::There));
+    let other = ObjectReference {
+        kind: GroupKind { group: "example.com".into(), kind: "Settings".into() },
+        ..named()
+    };
+    expect![[r#"Accepted=False InvalidParameters: spec.parametersRef names Settings fast of group "example.com"; supported are GatewayParameters of isthmus.dev"#]]
+        .assert_eq(&told(other, Known::There));
+}
+
+#[test]
+fn a_gateway_in_pods_that_run_goes_on_when_its_parameters_are_gone() {
+    let address = [Address::Ip("192.0.2.7".parse().unwrap())];
+    let pods = Exposure::Service(Given { own: &address, cluster: &[] });
+    let gateway = Gateway { parameters: Some(parameters_ref(None)), ..gateway() };
+    let sound = translated_with(&gateway, pods, true, &Known::There);
+    assert!(sound.report.accepted());
+    for (class_accepted, known) in
+        [(true, Known::Missing), (true, Known::Unreadable("no".into())), (false, Known::There)]
+    {
+        let output = translated_with(&gateway, pods, class_accepted, &known);
+        assert!(!output.report.accepted() && output.report.unprogrammable.is_some());
+        assert_eq!((output.runs, &output.listeners), (true, &sound.listeners));
+        assert_eq!((&output.parent, &output.report.addresses), (&sound.parent, &sound.report.addresses));
+        // On one machine nothing tells what ran before.
+        let output = translated_with(&gateway, Exposure::Host, class_accepted, &known);
+        assert_eq!((output.runs, output.listeners.len()), (false, 0));
+    }
+    let output = translated_with(&gateway, pods, true, &Known::Missing);
+    let status = status::gateway(&gateway, &output.report, &BTreeMap::new(), &Progress::default(), None);
+    let told = troubles(&status);
+    expect!["Accepted=False InvalidParameters: spec.infrastructure.parametersRef names GatewayParameters default/fast, which does not exist"]
+        .assert_eq(told.lines().next().unwrap());
 }
 
 fn route() -> HttpRoute {
@@ -482,8 +554,8 @@ fn long_messages_are_cut_between_characters() {
 #[test]
 fn the_pods_of_a_gateway_that_is_not_accepted_are_told_to_serve_nothing() {
     let mut gateway = gateway();
-    gateway.unsupported = vec!["spec.infrastructure.parametersRef".to_owned()];
-    for (exposure, runs) in [(Exposure::Service(&[]), true), (Exposure::Host, false)] {
+    gateway.unsupported = vec!["spec.tls.backend".to_owned()];
+    for (exposure, runs) in [(Exposure::Service(Given::default()), true), (Exposure::Host, false)] {
         let output = exposed(&gateway, exposure);
         assert!(!output.report.accepted());
         assert_eq!((output.listeners.len(), output.runs), (0, runs));
@@ -495,7 +567,7 @@ fn a_gateway_behind_a_service_has_the_addresses_that_its_service_says() {
     let mut gateway = gateway();
     let done = Progress { acked: vec!["p".to_owned()], ..Progress::default() };
     let status = |gateway: &Gateway, given: &[Address]| {
-        let output = exposed(gateway, Exposure::Service(given));
+        let output = exposed(gateway, Exposure::Service(Given { own: given, cluster: &[] }));
         let status = status::gateway(gateway, &output.report, &BTreeMap::new(), &done, None);
         let conditions = status["conditions"].as_array().unwrap().clone();
         let programmed = conditions.into_iter().find(|c| c["type"] == "Programmed").unwrap();
@@ -512,8 +584,64 @@ fn a_gateway_behind_a_service_has_the_addresses_that_its_service_says() {
         {"type": "Hostname", "value": "lb.example"},
     ]);
     assert_eq!((addresses, bound), (shown, everywhere));
-    gateway.addresses = vec![("IPAddress".to_owned(), "192.0.2.8".to_owned())];
+    gateway.addresses = vec![requested("192.0.2.8", "")];
     assert_eq!(status(&gateway, &given).0, "AddressNotUsable");
-    gateway.addresses = vec![("IPAddress".to_owned(), "192.0.2.7".to_owned())];
+    gateway.addresses = vec![requested("192.0.2.7", "")];
     assert_eq!(status(&gateway, &given).0, "Programmed");
+}
+
+fn requested(value: &str, routability: &str) -> RequestedAddress {
+    RequestedAddress { kind: "IPAddress".into(), value: value.into(), routability: routability.into() }
+}
+
+/// The addresses that a Gateway has which asks for these, and what it says of those that it has not.
+fn addressed(wanted: &[(&str, &str)], exposure: Exposure<'_>) -> String {
+    let addresses = wanted.iter().map(|(value, routability)| requested(value, routability));
+    let gateway = Gateway { addresses: addresses.collect(), ..gateway() };
+    let report = exposed(&gateway, exposure).report;
+    let shown = report.addresses.iter().map(|address| match address {
+        Address::Ip(ip) => ip.to_string(),
+        Address::Hostname(name) => name.clone(),
+    });
+    let refused = report.conditions.iter().find(|c| c.kind == "Accepted" && !c.holds());
+    let said = refused.or(report.unprogrammable.as_ref()).or(report.unaddressed.as_ref());
+    let said = said.map(|c| format!("{}: {}", c.reason, c.message)).unwrap_or_default();
+    format!("{} {said}", shown.collect::<Vec<_>>().join(","))
+}
+
+#[test]
+fn gep_5093_an_address_within_the_cluster_is_an_ip_of_the_service() {
+    let (own, cluster) = ([Address::Ip("192.0.2.7".parse().unwrap())], ["10.96.0.7".parse().unwrap()]);
+    let given = Exposure::Service(Given { own: &own, cluster: &cluster });
+    expect!["192.0.2.7 "].assert_eq(&addressed(&[], given));
+    expect!["10.96.0.7 "].assert_eq(&addressed(&[("", "Cluster")], given));
+    expect!["10.96.0.7 "].assert_eq(&addressed(&[("10.96.0.7", "Cluster")], given));
+    expect!["192.0.2.7,10.96.0.7 "].assert_eq(&addressed(&[("", ""), ("", "Cluster")], given));
+    expect!["10.96.0.7 AddressNotUsable: the Gateway's Service is not given 192.0.2.7, which spec.addresses asks for: a Service keeps the cluster IP that it was made with; delete it, and it is made anew"]
+        .assert_eq(&addressed(&[("192.0.2.7", "Cluster")], given));
+    expect![
+        " UnsupportedAddress: spec.addresses[1].routability is example.com/site; supported is Cluster, on Kubernetes"
+    ]
+    .assert_eq(&addressed(&[("", ""), ("", "example.com/site")], given));
+    let nothing = Exposure::Service(Given::default());
+    expect![" AddressNotAssigned: the Gateway's Service has no address yet: the cluster, or its load balancer, gives it one"]
+        .assert_eq(&addressed(&[("", "Cluster")], nothing));
+    // What there is of a load balancer does not count as an address within the cluster.
+    let balanced = Exposure::Service(Given { own: &own, cluster: &[] });
+    expect![" AddressNotAssigned: the Gateway's Service has no address yet: the cluster, or its load balancer, gives it one"]
+        .assert_eq(&addressed(&[("", "Cluster")], balanced));
+    expect![" UnsupportedAddress: spec.addresses[0].routability is Cluster; supported is Cluster, on Kubernetes"]
+        .assert_eq(&addressed(&[("", "Cluster")], Exposure::Host));
+}
+
+#[test]
+fn of_several_addresses_the_first_is_asked_for() {
+    let own = ["192.0.2.7", "192.0.2.8"].map(|ip| Address::Ip(ip.parse().unwrap()));
+    let (first, both) = (Given { own: &own[..1], cluster: &[] }, Given { own: &own, cluster: &[] });
+    let wanted = [("192.0.2.7", ""), ("192.0.2.8", "")];
+    expect!["192.0.2.7 AddressNotUsable: a Service can be asked for one address, which is 192.0.2.7: take 192.0.2.8 out of spec.addresses, or configure the load balancer by spec.infrastructure.annotations"]
+        .assert_eq(&addressed(&wanted, Exposure::Service(first)));
+    expect!["192.0.2.7,192.0.2.8 "].assert_eq(&addressed(&wanted, Exposure::Service(both)));
+    expect!["192.0.2.7 AddressNotUsable: the Gateway's Service is not given 192.0.2.9, which spec.addresses asks for"]
+        .assert_eq(&addressed(&[("192.0.2.9", ""), ("192.0.2.7", "")], Exposure::Service(first)));
 }

@@ -15,8 +15,9 @@ pub use core::{
     ServiceType, SliceEndpoint, SlicePort,
 };
 pub use gateway::{
-    AllowedNamespaces, AllowedRoutes, Gateway, GatewayClass, GrantFrom, GrantTo, GroupKind,
-    LabelSelector, Listener, ListenerTls, ReferenceGrant, Requirement, SelectorOperator, TlsMode,
+    AllowedNamespaces, AllowedRoutes, Gateway, GatewayClass, GatewayParameters, GrantFrom, GrantTo,
+    GroupKind, LabelSelector, Listener, ListenerTls, ReferenceGrant, RequestedAddress, Requirement,
+    SelectorOperator, TlsMode,
 };
 pub use http_route::{
     BackendRef, HttpFilter, HttpRoute, HttpRule, ObjectReference, ParentRef, RuleRetry, RuleTimeouts,
@@ -54,6 +55,8 @@ pub enum Fact {
     Secret(Secret),
     /// Of a ServiceExport.
     ServiceExport(ServiceExport),
+    /// Of GatewayParameters.
+    GatewayParameters(GatewayParameters),
 }
 
 impl Fact {
@@ -69,6 +72,7 @@ impl Fact {
             Self::EndpointSlice(_) => Kind::EndpointSlice,
             Self::Secret(_) => Kind::Secret,
             Self::ServiceExport(_) => Kind::ServiceExport,
+            Self::GatewayParameters(_) => Kind::GatewayParameters,
         }
     }
 
@@ -84,6 +88,7 @@ impl Fact {
             Self::EndpointSlice(fact) => &fact.meta,
             Self::Secret(fact) => &fact.meta,
             Self::ServiceExport(fact) => &fact.meta,
+            Self::GatewayParameters(fact) => &fact.meta,
         }
     }
 

@@ -109,5 +109,6 @@ fn fact(kind: Kind, meta: Meta, labels: &Labels, data: Value) -> Result<Option<F
         },
         Kind::Secret => return Ok(core::secret(meta, data)?.map(Fact::Secret)),
         Kind::ServiceExport => Fact::ServiceExport(crate::fact::ServiceExport { meta }),
+        Kind::GatewayParameters => Fact::GatewayParameters(gateway::parameters(meta, data)?),
     }))
 }

@@ -23,11 +23,13 @@ pub enum Kind {
     Secret,
     /// `ServiceExport` of `multicluster.x-k8s.io`.
     ServiceExport,
+    /// `GatewayParameters` of `isthmus.dev`.
+    GatewayParameters,
 }
 
 impl Kind {
     /// Every kind, in order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::GatewayClass,
         Self::Gateway,
         Self::HttpRoute,
@@ -37,6 +39,7 @@ impl Kind {
         Self::EndpointSlice,
         Self::Secret,
         Self::ServiceExport,
+        Self::GatewayParameters,
     ];
 
     /// The kind as Kubernetes writes it.
@@ -51,6 +54,7 @@ impl Kind {
             Self::EndpointSlice => "EndpointSlice",
             Self::Secret => "Secret",
             Self::ServiceExport => "ServiceExport",
+            Self::GatewayParameters => "GatewayParameters",
         }
     }
 
@@ -63,6 +67,7 @@ impl Kind {
             Self::Namespace | Self::Service | Self::Secret => "",
             Self::EndpointSlice => "discovery.k8s.io",
             Self::ServiceExport => "multicluster.x-k8s.io",
+            Self::GatewayParameters => isthmus_crds::GROUP,
         }
     }
 
@@ -74,6 +79,7 @@ impl Kind {
             }
             Self::Namespace | Self::Service | Self::Secret | Self::EndpointSlice => &["v1"],
             Self::ServiceExport => &["v1beta1", "v1alpha1"],
+            Self::GatewayParameters => &["v1alpha1"],
         }
     }
 

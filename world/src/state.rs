@@ -18,8 +18,8 @@ use isthmus_ir::{Name, ObjectRef};
 use crate::{
     change::Change,
     fact::{
-        EndpointSlice, Fact, Gateway, GatewayClass, HttpRoute, MeshSettings, Namespace, Problem,
-        ProxyReport, ReferenceGrant, Secret, Service, ServiceExport,
+        EndpointSlice, Fact, Gateway, GatewayClass, GatewayParameters, HttpRoute, MeshSettings,
+        Namespace, Problem, ProxyReport, ReferenceGrant, Secret, Service, ServiceExport,
     },
     kind::{Kind, KindState, ObjectKey},
 };
@@ -43,6 +43,7 @@ pub struct World {
     slices: Store<EndpointSlice>,
     secrets: Store<Secret>,
     exports: Store<ServiceExport>,
+    parameters: Store<GatewayParameters>,
     problems: BTreeMap<ObjectKey, Arc<Problem>>,
     mentions: Mentions,
     peers: Peers,
@@ -95,6 +96,7 @@ impl World {
             slices: Store::default(),
             secrets: Store::default(),
             exports: Store::default(),
+            parameters: Store::default(),
             problems: BTreeMap::new(),
             mentions: Mentions::default(),
             peers: Peers::default(),
@@ -153,6 +155,7 @@ impl World {
             Fact::EndpointSlice(fact) => self.slices.put(at, fact),
             Fact::Secret(fact) => self.secrets.put(at, fact),
             Fact::ServiceExport(fact) => self.exports.put(at, fact),
+            Fact::GatewayParameters(fact) => self.parameters.put(at, fact),
         };
         self.edited(key, edit, touched);
     }
@@ -169,6 +172,7 @@ impl World {
             Kind::EndpointSlice => self.slices.take(at),
             Kind::Secret => self.secrets.take(at),
             Kind::ServiceExport => self.exports.take(at),
+            Kind::GatewayParameters => self.parameters.take(at),
         };
         self.edited(key, edit, touched);
     }

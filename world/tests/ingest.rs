@@ -154,7 +154,79 @@ fn what_a_gateway_asks_for_in_vain_is_listed() {
          {gatewayClassName: c, listeners: [], infrastructure: {parametersRef: {group: a, kind: b, name: \
          c}}, tls: {frontend: {default: {}}}}}",
     );
-    assert_eq!(gateway.unsupported, ["spec.infrastructure.parametersRef", "spec.tls.frontend"]);
+    assert_eq!(gateway.unsupported, ["spec.tls.frontend"]);
+}
+
+#[test]
+fn parameters_are_named_by_gateways_of_their_namespace_and_by_classes_of_any() {
+    let gateway = |kind: &str| {
+        gateway(&format!(
+            "{{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {{name: g, namespace: \
+             shop}}, spec: {{gatewayClassName: c, listeners: [], infrastructure: {{parametersRef: {{group: \
+             isthmus.dev, kind: {kind}, name: p}}}}}}}}"
+        ))
+    };
+    let named = gateway("GatewayParameters").named_parameters().unwrap();
+    assert_eq!(named.to_string(), "shop/p");
+    assert_eq!(gateway("Other").named_parameters(), None);
+    assert_eq!(gateway("Other").parameters.unwrap().kind.kind, "Other");
+    let class = |namespace: &str| {
+        let Fact::GatewayClass(class) = fact(&format!(
+            "{{apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, metadata: {{name: c}}, spec: \
+             {{controllerName: d.dev/c, parametersRef: {{group: isthmus.dev, kind: GatewayParameters, name: \
+             p{namespace}}}}}}}"
+        )) else {
+            panic!("no GatewayClass")
+        };
+        class
+    };
+    assert_eq!(class(", namespace: infra").named_parameters().unwrap().to_string(), "infra/p");
+    assert_eq!(class("").named_parameters(), None);
+}
+
+#[test]
+fn parameters_that_cannot_be_read_are_a_problem() {
+    let parameters = |spec: &str| {
+        format!(
+            "{{apiVersion: isthmus.dev/v1alpha1, kind: GatewayParameters, metadata: {{name: p}}{spec}}}"
+        )
+    };
+    let Fact::GatewayParameters(found) = fact(&parameters("")) else { panic!("no GatewayParameters") };
+    assert_eq!(found.meta.object().to_string(), "default/p");
+    let (key, problem) = problem(&parameters(", spec: {service: {type: ExternalName}}"));
+    assert_eq!(
+        (key.kind, problem.field.as_deref()),
+        (Kind::GatewayParameters, Some("spec.service.type"))
+    );
+}
+
+#[test]
+fn what_an_address_is_reached_from_is_read_though_the_bindings_do_not_know_it() {
+    let gateway = gateway(
+        "{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {name: g}, spec: \
+         {gatewayClassName: c, listeners: [], addresses: [{value: 10.0.0.1}, {routability: Cluster}, \
+         {routability: ''}]}}",
+    );
+    let addresses = gateway.addresses.iter().map(|a| (a.value.as_str(), a.routability.as_str()));
+    assert_eq!(addresses.collect::<Vec<_>>(), [("10.0.0.1", ""), ("", "Cluster"), ("", "")]);
+}
+
+#[test]
+fn a_service_of_a_gateway_keeps_what_it_is_reached_by() {
+    let service = |label: &str, kind: &str| {
+        let Fact::Service(service) = fact(&format!(
+            "{{apiVersion: v1, kind: Service, metadata: {{name: s{label}}}, spec: {{type: {kind}, \
+             clusterIPs: [10.0.0.1, 'fd00::1']}}, status: {{loadBalancer: {{ingress: [{{ip: \
+             192.0.2.1}}]}}}}}}"
+        )) else {
+            panic!("no Service")
+        };
+        format!("{:?} {:?}", service.gateway_addresses, service.gateway_cluster_ips)
+    };
+    let label = ", labels: {gateway.networking.k8s.io/gateway-name: g}";
+    expect!["[Ip(192.0.2.1)] [10.0.0.1, fd00::1]"].assert_eq(&service(label, "LoadBalancer"));
+    expect!["[Ip(10.0.0.1), Ip(fd00::1)] [10.0.0.1, fd00::1]"].assert_eq(&service(label, "NodePort"));
+    expect!["[] []"].assert_eq(&service("", "LoadBalancer"));
 }
 
 #[test]

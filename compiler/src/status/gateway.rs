@@ -103,6 +103,7 @@ fn unread_gateway(object: &ObjectRef, problem: &Problem) -> Gateway {
         meta: super::unread_meta(object, problem.generation),
         class: problem.class.clone().unwrap_or_default(),
         addresses: Vec::new(),
+        parameters: None,
         listeners: Vec::new(),
         unsupported: Vec::new(),
     }

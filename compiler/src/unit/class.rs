@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
-use isthmus_gateway::class::{ClassOutput, Definitions, translate};
+use isthmus_gateway::{
+    class::{ClassOutput, Definitions, translate},
+    parameters::Known,
+};
+use isthmus_ir::ObjectRef;
 use isthmus_world::{
-    World,
+    Kind, ObjectKey, World,
     engine::{Plain, Unit},
     fact::GatewayClass,
     same_fields,
@@ -17,10 +21,11 @@ pub(crate) struct Classes;
 #[derive(Debug)]
 pub(crate) struct ClassInputs {
     class: Arc<GatewayClass>,
+    parameters: Plain<Known>,
     definitions: Plain<Definitions>,
 }
 
-same_fields!(ClassInputs { class, definitions });
+same_fields!(ClassInputs { class, parameters, definitions });
 
 impl Unit for Classes {
     type Key = String;
@@ -34,10 +39,21 @@ impl Unit for Classes {
             Some(installed) => Definitions::Installed(installed.values().cloned().collect()),
             None => Definitions::BuiltIn,
         };
-        Some(ClassInputs { class, definitions: Plain(definitions) })
+        let parameters = Plain(known_parameters(world, class.named_parameters()));
+        Some(ClassInputs { class, parameters, definitions: Plain(definitions) })
     }
 
     fn translate(_: &String, inputs: &ClassInputs) -> Self::Output {
-        translate(&inputs.class, &inputs.definitions.0)
+        translate(&inputs.class, &inputs.parameters.0, &inputs.definitions.0)
     }
+}
+
+/// What is known of the GatewayParameters that an object names, if it names any.
+pub(super) fn known_parameters(world: &World, named: Option<ObjectRef>) -> Known {
+    let Some(object) = named else { return Known::default() };
+    if world.gateway_parameters(&object).is_some() {
+        return Known::There;
+    }
+    let problem = world.problem(&ObjectKey { kind: Kind::GatewayParameters, object });
+    problem.map_or(Known::Missing, |problem| Known::Unreadable(crate::status::said(problem)))
 }

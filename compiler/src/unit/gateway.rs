@@ -4,19 +4,21 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use isthmus_gateway::{
     certificate::CertificateOutput,
-    listener::{self, Exposure, GatewayOutput, Taken, secrets},
+    listener::{self, Exposure, GatewayOutput, Given, Taken, secrets},
+    parameters::Known,
     reference::Grants,
 };
 use isthmus_ir::ObjectRef;
 use isthmus_world::{
     World,
     engine::{Plain, Stage, Unit},
-    fact::{Address, Gateway, Place, ReferenceGrant},
+    fact::{Gateway, Place, ReferenceGrant, Service},
     same_fields,
 };
 
 use super::{
     Certificates, Classes, Ports,
+    class::known_parameters,
     keep::{keep, keep_all},
 };
 
@@ -36,14 +38,25 @@ pub(crate) struct GatewaysContext<'a> {
 pub(crate) struct GatewayInputs {
     gateway: Arc<Gateway>,
     class_accepted: Plain<bool>,
+    parameters: Plain<Known>,
     certificates: BTreeMap<ObjectRef, Arc<CertificateOutput>>,
     grants: Vec<Arc<ReferenceGrant>>,
     taken: Plain<Vec<Taken>>,
-    /// Those of its Service, where Gateways have Services.
-    addresses: Plain<Option<Vec<Address>>>,
+    place: Plain<Place>,
+    /// Its Service, where Gateways have Services.
+    service: Option<Arc<Service>>,
 }
 
-same_fields!(GatewayInputs { gateway, class_accepted, certificates, grants, taken, addresses });
+same_fields!(GatewayInputs {
+    gateway,
+    class_accepted,
+    parameters,
+    certificates,
+    grants,
+    taken,
+    place,
+    service
+});
 
 impl Unit for Gateways {
     type Key = ObjectRef;
@@ -56,6 +69,7 @@ impl Unit for Gateways {
         let class = context.classes.output(&gateway.class)?.as_ref().as_ref()?;
         let secrets = secrets(gateway);
         let namespaces = secrets.iter().map(|secret| secret.namespace.as_str());
+        let place = context.world.settings().place;
         let taken = context.ports.output(&()).and_then(|taken| taken.get(key));
         Some(GatewayInputs {
             class_accepted: Plain(class.accepted),
@@ -65,7 +79,12 @@ impl Unit for Gateways {
                 .filter_map(|s| Some((s.clone(), Arc::clone(context.certificates.output(s)?))))
                 .collect(),
             taken: Plain(taken.cloned().unwrap_or_default()),
-            addresses: Plain(addresses(context.world, key)),
+            place: Plain(place),
+            service: (place == Place::Pods)
+                .then(|| context.world.gateway_service(key))
+                .flatten()
+                .cloned(),
+            parameters: Plain(known_parameters(context.world, gateway.named_parameters())),
             gateway: Arc::clone(gateway),
         })
     }
@@ -77,10 +96,8 @@ impl Unit for Gateways {
             certificates: &inputs.certificates,
             grants: Grants(&inputs.grants),
             taken: &inputs.taken.0,
-            exposure: match &inputs.addresses.0 {
-                Some(addresses) => Exposure::Service(addresses),
-                None => Exposure::Host,
-            },
+            exposure: exposure(inputs),
+            parameters: &inputs.parameters.0,
         })
     }
 
@@ -94,13 +111,15 @@ impl Unit for Gateways {
     }
 }
 
-/// The addresses of the Service of a Gateway, where Gateways have Services.
-fn addresses(world: &World, gateway: &ObjectRef) -> Option<Vec<Address>> {
-    if world.settings().place == Place::Host {
-        return None;
+fn exposure(inputs: &GatewayInputs) -> Exposure<'_> {
+    if inputs.place.0 == Place::Host {
+        return Exposure::Host;
     }
-    let service = world.gateway_service(gateway);
-    Some(service.map(|service| service.gateway_addresses.clone()).unwrap_or_default())
+    let given = inputs
+        .service
+        .as_deref()
+        .map(|service| Given { own: &service.gateway_addresses, cluster: &service.gateway_cluster_ips });
+    Exposure::Service(given.unwrap_or_default())
 }
 
 /// Grants in those of `namespaces` that are not `own`, each once.

@@ -13,10 +13,10 @@ use isthmus_world::{
     Change, Kind, KindState,
     fact::{
         AddressFamily, AllowedNamespaces, AllowedRoutes, BackendRef, EndpointConditions, EndpointSlice,
-        ExportedEndpoint, ExportedPort, ExportedService, Fact, Gateway, GatewayClass, GroupKind,
-        HttpRoute, HttpRule, ImportType, Listener, MeshSettings, Meta, ObjectReference, ParentRef,
-        PeerFact, PeerState, RuleTimeouts, Secret, Service, ServiceExport, ServicePort, ServiceScope,
-        ServiceType, SessionAffinity, SliceEndpoint, SlicePort,
+        ExportedEndpoint, ExportedPort, ExportedService, Fact, Gateway, GatewayClass, GatewayParameters,
+        GroupKind, HttpRoute, HttpRule, ImportType, Listener, MeshSettings, Meta, ObjectReference,
+        ParentRef, PeerFact, PeerState, RequestedAddress, RuleTimeouts, Secret, Service, ServiceExport,
+        ServicePort, ServiceScope, ServiceType, SessionAffinity, SliceEndpoint, SlicePort,
     },
 };
 
@@ -54,8 +54,25 @@ pub fn class(name: &str, controller: &str, has_parameters: bool) -> Fact {
     Fact::GatewayClass(GatewayClass {
         meta: meta("", name),
         controller: controller.into(),
-        has_parameters,
+        parameters: has_parameters.then(|| parameters_ref(Some("a"))),
     })
+}
+
+/// A reference to the GatewayParameters `p`.
+pub fn parameters_ref(namespace: Option<&str>) -> ObjectReference {
+    ObjectReference {
+        kind: GroupKind { group: "isthmus.dev".into(), kind: "GatewayParameters".into() },
+        namespace: namespace.map(str::to_owned),
+        name: "p".into(),
+    }
+}
+
+pub fn parameters(namespace: &str) -> Fact {
+    Fact::GatewayParameters(GatewayParameters { meta: meta(namespace, "p") })
+}
+
+pub fn address(value: &str) -> RequestedAddress {
+    RequestedAddress { kind: "IPAddress".into(), value: value.into(), routability: String::new() }
 }
 
 pub fn listener(name: &str, port: u16) -> Listener {
@@ -74,6 +91,7 @@ pub fn gateway(namespace: &str, name: &str, listeners: Vec<Listener>) -> Gateway
         meta: meta(namespace, name),
         class: "isthmus".into(),
         addresses: Vec::new(),
+        parameters: None,
         listeners,
         unsupported: Vec::new(),
     }

@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// Kinds without which everything that worked goes on to work: they only add.
-const OPTIONAL: [Kind; 1] = [Kind::ServiceExport];
+const OPTIONAL: [Kind; 2] = [Kind::ServiceExport, Kind::GatewayParameters];
 
 /// What is told to the core.
 #[derive(Debug)]

@@ -68,6 +68,7 @@ pub(crate) fn service(ports: &[(&str, u16)]) -> fact::Service {
         ports: ports.iter().map(port).collect(),
         client_ip_affinity: false,
         gateway_addresses: Vec::new(),
+        gateway_cluster_ips: Vec::new(),
     }
 }
 

@@ -149,6 +149,7 @@ impl Truth {
                 ports: vec![port],
                 client_ip_affinity: false,
                 gateway_addresses: Vec::new(),
+                gateway_cluster_ips: Vec::new(),
             }),
             endpoints: &self.endpoints(name),
         })

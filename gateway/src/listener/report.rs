@@ -54,10 +54,11 @@ fn holds(conditions: &[Condition], kind: &str) -> bool {
 pub(super) fn report(
     gateway: &Gateway,
     class_accepted: bool,
+    parameters: Option<&str>,
     addresses: &Result<Addresses, Condition>,
     decided: &[Decided<'_>],
 ) -> GatewayReport {
-    let accepted = accepted(gateway, class_accepted, addresses, decided);
+    let accepted = accepted(gateway, class_accepted, parameters, addresses, decided);
     let unprogrammable = unprogrammable(&accepted, addresses, decided);
     let serves = accepted.holds() && unprogrammable.is_none();
     let had = addresses.as_ref().ok().filter(|_| serves);
@@ -73,6 +74,7 @@ pub(super) fn report(
 fn accepted(
     gateway: &Gateway,
     class_accepted: bool,
+    parameters: Option<&str>,
     addresses: &Result<Addresses, Condition>,
     decided: &[Decided<'_>],
 ) -> Condition {
@@ -80,8 +82,8 @@ fn accepted(
     if !class_accepted {
         return no("Invalid", format!("GatewayClass {} is not accepted: see its status", gateway.class));
     }
-    if let Some(path) = gateway.unsupported.iter().find(|p| p.contains("parametersRef")) {
-        return no("InvalidParameters", format!("{path}: there is no kind of parameters: remove it"));
+    if let Some(why) = parameters {
+        return no("InvalidParameters", why.to_owned());
     }
     let of_listeners = |p: &str| p.starts_with("spec.listeners[") || p.starts_with("spec.tls.frontend");
     if let Some(path) = gateway.unsupported.iter().find(|p| !of_listeners(p)) {

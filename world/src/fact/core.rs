@@ -30,6 +30,8 @@ pub struct Service {
     /// Where clients reach it: what its load balancer says, or its own IPs when it has none. Kept for the
     /// Service of a Gateway only, which has the label `gateway.networking.k8s.io/gateway-name`.
     pub gateway_addresses: Vec<Address>,
+    /// Its own IPs, by which it is reached from within the cluster; kept for the same Services.
+    pub gateway_cluster_ips: Vec<IpAddr>,
 }
 
 /// Where something is reached.

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use isthmus_ir::ObjectRef;
+
 use super::{Meta, ObjectReference};
+use crate::kind::Kind;
 
 /// A GatewayClass.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -11,8 +14,8 @@ pub struct GatewayClass {
     pub meta: Meta,
     /// `spec.controllerName`.
     pub controller: String,
-    /// Whether `spec.parametersRef` is set, which Isthmus has no kind for yet.
-    pub has_parameters: bool,
+    /// `spec.parametersRef`.
+    pub parameters: Option<ObjectReference>,
 }
 
 /// A Gateway.
@@ -22,13 +25,48 @@ pub struct Gateway {
     pub meta: Meta,
     /// `spec.gatewayClassName`.
     pub class: String,
-    /// `spec.addresses` as (type, value); the default type is `IPAddress`.
-    pub addresses: Vec<(String, String)>,
+    /// `spec.addresses`.
+    pub addresses: Vec<RequestedAddress>,
+    /// `spec.infrastructure.parametersRef`, which names no namespace.
+    pub parameters: Option<ObjectReference>,
     /// `spec.listeners`.
     pub listeners: Vec<Listener>,
     /// Fields that are set and that Isthmus does not implement, as paths from the object's root, such as
     /// `spec.tls.frontend` or `spec.listeners[0].filters`: what they ask for is refused, not left out.
     pub unsupported: Vec<String>,
+}
+
+impl GatewayClass {
+    /// The GatewayParameters that it names; none when it names none, or what are none.
+    pub fn named_parameters(&self) -> Option<ObjectRef> {
+        let reference = self.parameters.as_ref().filter(|reference| names_parameters(reference))?;
+        Some(ObjectRef::new(reference.namespace.as_deref()?, &reference.name))
+    }
+}
+
+impl Gateway {
+    /// The GatewayParameters that it names, which are of its own namespace; none when it names none, or
+    /// what are none.
+    pub fn named_parameters(&self) -> Option<ObjectRef> {
+        let reference = self.parameters.as_ref().filter(|reference| names_parameters(reference))?;
+        Some(ObjectRef::new(&self.meta.namespace, &reference.name))
+    }
+}
+
+fn names_parameters(reference: &ObjectReference) -> bool {
+    let kind = Kind::GatewayParameters;
+    reference.kind.group == kind.group() && reference.kind.kind == kind.as_str()
+}
+
+/// One of `spec.addresses`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RequestedAddress {
+    /// `type`; the default is `IPAddress`.
+    pub kind: String,
+    /// `value`; empty where the choice is ours.
+    pub value: String,
+    /// `routability`; empty where nothing is asked for (GEP-5093).
+    pub routability: String,
 }
 
 /// One of `spec.listeners`.
@@ -147,6 +185,13 @@ impl LabelSelector {
             }
         })
     }
+}
+
+/// GatewayParameters: that they are there, and could be read. What they say is for whoever runs Gateways.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GatewayParameters {
+    /// Their object.
+    pub meta: Meta,
 }
 
 /// A ReferenceGrant: lets objects of other namespaces refer to objects of its own.

@@ -20,6 +20,7 @@ use crate::fact::{
 
 pub(super) fn service(meta: Meta, of_gateway: bool, mut data: Value) -> Result<Service, Fault> {
     let spec: ServiceSpec = optional(&mut data, "spec")?.unwrap_or_default();
+    let gateway_cluster_ips = if of_gateway { cluster_ips(&spec) } else { Vec::new() };
     let gateway_addresses =
         if of_gateway { reached_at(&spec, optional(&mut data, "status")?) } else { Vec::new() };
     let ports = spec.ports.unwrap_or_default();
@@ -33,14 +34,18 @@ pub(super) fn service(meta: Meta, of_gateway: bool, mut data: Value) -> Result<S
         ports: ports.into_iter().enumerate().map(service_port).collect::<Result<_, _>>()?,
         client_ip_affinity: spec.session_affinity.as_deref() == Some("ClientIP"),
         gateway_addresses,
+        gateway_cluster_ips,
     })
+}
+
+fn cluster_ips(spec: &ServiceSpec) -> Vec<IpAddr> {
+    spec.cluster_ips.iter().flatten().filter_map(|ip| ip.parse().ok()).collect()
 }
 
 /// What the load balancer of a Service says, or its own IPs when it asks for none.
 fn reached_at(spec: &ServiceSpec, status: Option<ServiceStatus>) -> Vec<Address> {
     if spec.type_.as_deref() != Some("LoadBalancer") {
-        let own = spec.cluster_ips.iter().flatten();
-        return own.filter_map(|ip| ip.parse().ok()).map(Address::Ip).collect();
+        return cluster_ips(spec).into_iter().map(Address::Ip).collect();
     }
     let balancer = status.and_then(|status| status.load_balancer).unwrap_or_default();
     let ingress = balancer.ingress.unwrap_or_default().into_iter();

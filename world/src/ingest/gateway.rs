@@ -1,4 +1,4 @@
-//! GatewayClass, Gateway and ReferenceGrant.
+//! GatewayClass, Gateway, GatewayParameters and ReferenceGrant.
 
 use gateway_api::experimental::{
     gatewayclasses::GatewayClassSpec,
@@ -10,45 +10,71 @@ use gateway_api::experimental::{
     },
     referencegrants::ReferenceGrantSpec,
 };
+use isthmus_crds::GatewayParametersSpec;
 use serde_json::Value;
 
-use super::decode::{Fault, Path, port, required};
+use super::decode::{Fault, Path, optional, port, required};
 use crate::{
     fact::{
-        AllowedNamespaces, AllowedRoutes, Gateway, GatewayClass, GrantFrom, GrantTo, GroupKind,
-        LabelSelector, Listener, ListenerTls, Meta, ObjectReference, ReferenceGrant, Requirement,
-        SelectorOperator, TlsMode,
+        AllowedNamespaces, AllowedRoutes, Gateway, GatewayClass, GatewayParameters, GrantFrom, GrantTo,
+        GroupKind, LabelSelector, Listener, ListenerTls, Meta, ObjectReference, ReferenceGrant,
+        RequestedAddress, Requirement, SelectorOperator, TlsMode,
     },
     kind::Kind,
 };
 
 pub(super) fn class(meta: Meta, mut data: Value) -> Result<GatewayClass, Fault> {
     let spec: GatewayClassSpec = required(&mut data, "spec")?;
-    let has_parameters = spec.parameters_ref.is_some();
-    Ok(GatewayClass { meta, controller: spec.controller_name, has_parameters })
+    let parameters = spec.parameters_ref.map(|written| ObjectReference {
+        kind: GroupKind { group: written.group, kind: written.kind },
+        namespace: written.namespace,
+        name: written.name,
+    });
+    Ok(GatewayClass { meta, controller: spec.controller_name, parameters })
 }
 
 pub(super) fn gateway(meta: Meta, mut data: Value) -> Result<Gateway, Fault> {
+    let routability = routability(&data);
     let spec: GatewaySpec = required(&mut data, "spec")?;
-    let addresses = spec.addresses.iter().flatten().map(|address| {
-        let kind = address.r#type.clone().unwrap_or_else(|| "IPAddress".to_owned());
-        (kind, address.value.clone().unwrap_or_default())
+    let addresses = spec.addresses.iter().flatten().enumerate();
+    let addresses = addresses.map(|(index, address)| RequestedAddress {
+        kind: address.r#type.clone().unwrap_or_else(|| "IPAddress".to_owned()),
+        value: address.value.clone().unwrap_or_default(),
+        routability: routability.get(index).cloned().unwrap_or_default(),
+    });
+    let parameters = spec.infrastructure.as_ref().and_then(|i| i.parameters_ref.as_ref());
+    let parameters = parameters.map(|written| ObjectReference {
+        kind: GroupKind { group: written.group.clone(), kind: written.kind.clone() },
+        namespace: None,
+        name: written.name.clone(),
     });
     Ok(Gateway {
         meta,
         addresses: addresses.collect(),
+        parameters,
         unsupported: unsupported(&spec),
         class: spec.gateway_class_name,
         listeners: spec.listeners.into_iter().enumerate().map(listener).collect::<Result<_, _>>()?,
     })
 }
 
+/// `routability` of each of `spec.addresses`: a field of the experimental channel that the bindings do not
+/// have.
+fn routability(data: &Value) -> Vec<String> {
+    let addresses = data.pointer("/spec/addresses").and_then(Value::as_array).into_iter().flatten();
+    let asked = |address: &Value| address.get("routability")?.as_str().map(str::to_owned);
+    addresses.map(|address| asked(address).unwrap_or_default()).collect()
+}
+
+pub(super) fn parameters(meta: Meta, mut data: Value) -> Result<GatewayParameters, Fault> {
+    let _: Option<GatewayParametersSpec> = optional(&mut data, "spec")?;
+    Ok(GatewayParameters { meta })
+}
+
 /// What is asked for and would be missed if it were left out without a word.
 fn unsupported(spec: &GatewaySpec) -> Vec<String> {
     let tls = spec.tls.as_ref();
-    let parameters = spec.infrastructure.as_ref().and_then(|i| i.parameters_ref.as_ref());
     [
-        ("spec.infrastructure.parametersRef", parameters.is_some()),
         ("spec.tls.backend", tls.is_some_and(|tls| tls.backend.is_some())),
         ("spec.tls.frontend", tls.is_some_and(|tls| tls.frontend.is_some())),
     ]

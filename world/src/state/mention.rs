@@ -6,8 +6,8 @@ use isthmus_ir::ObjectRef;
 
 use crate::{
     fact::{
-        BackendRef, EndpointSlice, Gateway, GatewayClass, GroupKind, HttpFilter, HttpRoute, Namespace,
-        ReferenceGrant, Secret, Service, ServiceExport,
+        BackendRef, EndpointSlice, Gateway, GatewayClass, GatewayParameters, GroupKind, HttpFilter,
+        HttpRoute, Namespace, ReferenceGrant, Secret, Service, ServiceExport,
     },
     kind::{Kind, ObjectKey},
 };
@@ -25,6 +25,8 @@ pub enum Mention {
     Import(ObjectRef),
     /// A Secret, by a certificateRef.
     Secret(ObjectRef),
+    /// GatewayParameters, by a parametersRef.
+    Parameters(ObjectRef),
 }
 
 /// A fact that may name objects.
@@ -35,7 +37,7 @@ pub(super) trait Mentioning {
     }
 }
 
-impl Mentioning for GatewayClass {}
+impl Mentioning for GatewayParameters {}
 impl Mentioning for Namespace {}
 impl Mentioning for ReferenceGrant {}
 impl Mentioning for Secret {}
@@ -48,11 +50,18 @@ impl Mentioning for EndpointSlice {
     }
 }
 
+impl Mentioning for GatewayClass {
+    fn mentions(&self) -> Vec<Mention> {
+        self.named_parameters().map(Mention::Parameters).into_iter().collect()
+    }
+}
+
 impl Mentioning for Gateway {
     fn mentions(&self) -> Vec<Mention> {
         let service = isthmus_crds::names::of_gateway(&self.meta.name);
         let service = Mention::Service(ObjectRef::new(&self.meta.namespace, service));
         let mut found = BTreeSet::from([Mention::Class(self.class.clone()), service]);
+        found.extend(self.named_parameters().map(Mention::Parameters));
         for reference in
             self.listeners.iter().filter_map(|l| l.tls.as_ref()).flat_map(|t| &t.certificates)
         {

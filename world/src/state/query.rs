@@ -7,8 +7,8 @@ use isthmus_ir::{Name, ObjectRef};
 use super::{Mention, PeerExport, Reports, World};
 use crate::{
     fact::{
-        EndpointSlice, Gateway, GatewayClass, HttpRoute, MeshSettings, Namespace, PeerFact, Problem,
-        ReferenceGrant, Secret, Service, ServiceExport,
+        EndpointSlice, Gateway, GatewayClass, GatewayParameters, HttpRoute, MeshSettings, Namespace,
+        PeerFact, Problem, ReferenceGrant, Secret, Service, ServiceExport,
     },
     kind::{Kind, KindState, ObjectKey},
 };
@@ -80,6 +80,11 @@ impl World {
         self.secrets.fact(object)
     }
 
+    /// GatewayParameters.
+    pub fn gateway_parameters(&self, object: &ObjectRef) -> Option<&Arc<GatewayParameters>> {
+        self.parameters.fact(object)
+    }
+
     /// A ServiceExport of this cluster.
     pub fn service_export(&self, object: &ObjectRef) -> Option<&Arc<ServiceExport>> {
         self.exports.fact(object)
@@ -132,6 +137,7 @@ impl World {
             Kind::EndpointSlice => self.slices.objects(),
             Kind::Secret => self.secrets.objects(),
             Kind::ServiceExport => self.exports.objects(),
+            Kind::GatewayParameters => self.parameters.objects(),
         };
         let problems = self.problems.keys().filter(|key| key.kind == kind);
         objects.extend(problems.map(|key| key.object.clone()));
