@@ -9,12 +9,17 @@
 
 pub mod names;
 
+mod gateway_parameters;
 mod mcs;
 mod mesh_install;
 mod mesh_peer;
 mod mesh_revision;
 mod schema;
 
+pub use gateway_parameters::{
+    Drain, ExternalTrafficPolicy, GatewayParameters, GatewayParametersSpec, GatewayProxy,
+    GatewayService, GatewayServiceType,
+};
 pub use mcs::{
     ClientIpConfig, ImportPort, ImportingCluster, ServiceExport, ServiceExportSpec, ServiceExportStatus,
     ServiceImport, ServiceImportSpec, ServiceImportStatus, ServiceImportType, SessionAffinity,

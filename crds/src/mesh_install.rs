@@ -15,7 +15,7 @@ const ARE_SOCKETS: &str = "self.all(a, a.matches('^([0-9.]+|\\\\[[0-9a-fA-F.]*:[
      && isIP(a.substring(0, a.lastIndexOf(':')).replace('[', '').replace(']', '')) \
      && int(a.substring(a.lastIndexOf(':') + 1)) <= 65535)";
 /// That the bounds of a number of proxies are in order.
-const BOUNDS_IN_ORDER: &str =
+pub(crate) const BOUNDS_IN_ORDER: &str =
     "!has(self.autoscale) || !has(self.replicas) || self.autoscale.maxReplicas >= self.replicas";
 /// That no more CPU is set aside than may be used.
 const CPU_FITS: &str = "!has(self.requests) || !has(self.limits) || !has(self.requests.cpu) \
@@ -24,7 +24,7 @@ const CPU_FITS: &str = "!has(self.requests) || !has(self.limits) || !has(self.re
 const MEMORY_FITS: &str = "!has(self.requests) || !has(self.limits) || !has(self.requests.memory) \
      || !has(self.limits.memory) || quantity(self.requests.memory).compareTo(quantity(self.limits.memory)) <= 0";
 /// A reference to an image: host, path, tag and digest, all but the path if need be.
-const IMAGE: &str = r"^((\[[0-9a-fA-F:]+\]|[a-zA-Z0-9.-]+)(:[0-9]+)?/)?[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?(@[a-z0-9]+:[0-9a-f]{32,128})?$";
+pub(crate) const IMAGE: &str = r"^((\[[0-9a-fA-F:]+\]|[a-zA-Z0-9.-]+)(:[0-9]+)?/)?[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?(@[a-z0-9]+:[0-9a-f]{32,128})?$";
 
 /// What this cluster's mesh is. Every field has a default that works on one machine.
 #[derive(CustomResource, JsonSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use kube::{CustomResourceExt, core::ApiResource};
 use serde_json::Value;
 
-use crate::{MeshInstall, MeshPeer, MeshRevision, ServiceExport, ServiceImport};
+use crate::{GatewayParameters, MeshInstall, MeshPeer, MeshRevision, ServiceExport, ServiceImport};
 
 /// One kind: what it is called, and what its objects must look like.
 #[derive(Clone, Debug)]
@@ -24,6 +24,7 @@ pub struct Definition {
 /// Every kind of this crate, in order of group and name.
 pub fn definitions() -> Vec<Definition> {
     vec![
+        definition::<GatewayParameters>(),
         definition::<MeshInstall>(),
         definition::<MeshPeer>(),
         named_like_a_service(definition::<MeshRevision>()),

@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
-use isthmus_crds::definitions;
+use isthmus_crds::{GatewayParametersSpec, Proxy, definitions};
 use kube::core::cel::Validator;
 use serde_json::{Value, json};
 
@@ -62,16 +62,20 @@ fn a_spec_that_needs_no_field_may_be_left_out() {
     assert_eq!(required("ServiceImport"), json!(["spec"]));
 }
 
+/// What the rules of a kind say of a `spec`, given the one before.
+fn check(kind: &str, spec: Value, old: Option<Value>) -> Result<(), String> {
+    let all = definitions();
+    let definition = all.iter().find(|definition| definition.resource.kind == kind).unwrap();
+    let object = |spec: Value| json!({"apiVersion": "isthmus.dev/v1alpha1", "spec": spec});
+    let old = old.map(object);
+    Validator::new()
+        .validate(&definition.schema, &object(spec), old.as_ref())
+        .map_err(|errors| errors.to_string())
+}
+
 #[test]
 fn i3_rules_refuse_what_they_are_for() {
-    let install = definitions().remove(0);
-    let check = |spec: Value, old: Option<Value>| -> Result<(), String> {
-        let object = |spec: Value| json!({"apiVersion": "isthmus.dev/v1alpha1", "spec": spec});
-        let old = old.map(object);
-        Validator::new()
-            .validate(&install.schema, &object(spec), old.as_ref())
-            .map_err(|errors| errors.to_string())
-    };
+    let check = |spec, old| check("MeshInstall", spec, old);
     let east = json!({"cluster": {"id": "east"}});
     assert_eq!(check(east.clone(), None), Ok(()));
     assert_eq!(check(east.clone(), Some(east.clone())), Ok(()));
@@ -89,4 +93,72 @@ fn i3_rules_refuse_what_they_are_for() {
         let refused = east_west(json!({"advertise": [bad]})).unwrap_err();
         assert!(refused.contains("IP addresses with ports"), "{bad}: {refused}");
     }
+}
+
+#[test]
+fn i3_rules_of_parameters_refuse_what_cannot_be() {
+    let check = |spec: Value| check("GatewayParameters", spec, None);
+    for good in [
+        json!({}),
+        json!({"proxy": {"replicas": 2, "autoscale": {"maxReplicas": 2}}}),
+        json!({"proxy": {"resources": {"requests": {"cpu": "1000m"}, "limits": {"cpu": "1", "memory": "1Gi"}}}}),
+        json!({"proxy": {"resources": {"requests": {"memory": "1Gi"}}}}),
+        json!({"service": {"loadBalancerClass": "example.com/internal"}}),
+        json!({"service": {"type": "NodePort", "externalTrafficPolicy": "Local"}}),
+    ] {
+        assert_eq!(check(good.clone()), Ok(()), "{good}");
+    }
+    for (bad, why) in [
+        (
+            json!({"proxy": {"replicas": 3, "autoscale": {"maxReplicas": 2}}}),
+            "more replicas than autoscale.maxReplicas",
+        ),
+        (
+            json!({"proxy": {"resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "1500m"}}}}),
+            "more cpu than the limit",
+        ),
+        (
+            json!({"proxy": {"resources": {"requests": {"memory": "1Gi"}, "limits": {"memory": "1G"}}}}),
+            "more memory than the limit",
+        ),
+        (
+            json!({"service": {"type": "NodePort", "loadBalancerClass": "a"}}),
+            "loadBalancerClass with type LoadBalancer only",
+        ),
+        (
+            json!({"service": {"type": "ClusterIP", "externalTrafficPolicy": "Local"}}),
+            "externalTrafficPolicy with type ClusterIP",
+        ),
+    ] {
+        let refused = check(bad.clone()).unwrap_err();
+        assert!(refused.contains(why), "{bad}: {refused}");
+    }
+}
+
+#[test]
+fn parameters_are_merged_field_by_field() {
+    let parameters = |spec: Value| serde_json::from_value::<GatewayParametersSpec>(spec).unwrap();
+    let own = parameters(json!({
+        "proxy": {"replicas": 2, "resources": {"limits": {"cpu": "2"}}},
+        "service": {"annotations": {"a": "own", "b": "own"}},
+    }));
+    let others = parameters(json!({
+        "proxy": {"replicas": 9, "image": "other", "resources": {"limits": {"cpu": "9", "memory": "1Gi"}}},
+        "service": {"type": "NodePort", "annotations": {"b": "other", "c": "other"}},
+        "drain": {"waitSeconds": 1},
+    }));
+    let both = parameters(json!({
+        "proxy": {"replicas": 2, "image": "other", "resources": {"limits": {"cpu": "2", "memory": "1Gi"}}},
+        "service": {"type": "NodePort", "annotations": {"a": "own", "b": "own", "c": "other"}},
+        "drain": {"waitSeconds": 1},
+    }));
+    assert_eq!(own.clone().or(&others), both);
+    assert_eq!(own.clone().or(&GatewayParametersSpec::default()), own);
+    let mesh = Proxy { access_log: true, threads: Some(4), replicas: Some(7), ..Proxy::default() };
+    let proxy = both.proxy.unwrap().over(&mesh);
+    assert_eq!((proxy.access_log, proxy.threads, proxy.replicas), (true, Some(4), Some(2)));
+    assert_eq!(
+        (proxy.image.as_deref(), proxy.resources.limits.cpu.as_deref()),
+        (Some("other"), Some("2"))
+    );
 }

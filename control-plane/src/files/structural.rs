@@ -203,7 +203,8 @@ mod tests {
     use super::{default, validate};
 
     fn check(spec: &Value, expected: &Expect) {
-        let install = isthmus_crds::definitions().remove(0);
+        let definitions = isthmus_crds::definitions();
+        let install = definitions.iter().find(|d| d.resource.kind == "MeshInstall").unwrap();
         let mut object = json!({"apiVersion": "isthmus.dev/v1alpha1", "kind": "MeshInstall",
             "metadata": {"name": "mesh"}, "spec": spec});
         default(&install.schema, &mut object);
