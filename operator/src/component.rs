@@ -8,6 +8,7 @@ pub mod gateway_class;
 pub mod network;
 pub mod proxy;
 pub mod secrets;
+mod service;
 
 use isthmus_crds::{ResourceList, Resources};
 use k8s_openapi::{

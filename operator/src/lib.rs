@@ -26,6 +26,7 @@ pub mod mesh;
 pub mod object;
 pub mod observe;
 pub mod observed;
+pub mod parameters;
 pub mod place;
 pub mod plan;
 mod quantity;

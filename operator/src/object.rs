@@ -44,6 +44,7 @@ macro_rules! kinds {
 kinds! {
     MESH_INSTALL = "isthmus.dev" "v1alpha1" "MeshInstall" "meshinstalls" false,
     MESH_REVISION = "isthmus.dev" "v1alpha1" "MeshRevision" "meshrevisions" false,
+    GATEWAY_PARAMETERS = "isthmus.dev" "v1alpha1" "GatewayParameters" "gatewayparameters" true,
     DEFINITION = "apiextensions.k8s.io" "v1" "CustomResourceDefinition" "customresourcedefinitions" false,
     GATEWAY_CLASS = "gateway.networking.k8s.io" "v1" "GatewayClass" "gatewayclasses" false,
     GATEWAY = "gateway.networking.k8s.io" "v1" "Gateway" "gateways" true,

@@ -123,6 +123,15 @@ impl Observed {
         all.map(|(key, _)| key.name.as_str()).collect()
     }
 
+    /// A GatewayClass, if it can be read.
+    pub fn class(&self, name: &str) -> Option<fact::GatewayClass> {
+        let object = self.object(&ObjectKey::new(object::GATEWAY_CLASS, "", name))?;
+        match fact(object::GATEWAY_CLASS, object) {
+            Some(Fact::GatewayClass(class)) => Some(class),
+            _ => None,
+        }
+    }
+
     /// Each Gateway of our classes that is not going away.
     pub fn gateways(&self) -> Vec<SeenGateway<'_>> {
         let classes = self.classes();

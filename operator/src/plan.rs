@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use isthmus_crds::{Drift, MeshInstall};
+use isthmus_crds::{Drift, MeshInstall, names};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
@@ -22,6 +22,7 @@ use crate::{
     mesh::Mesh,
     object::{self, DIGEST, Kind, Manifest, ObjectKey},
     observed::{Observed, SeenGateway, owner},
+    parameters::Parameters,
     revision::Choice,
     rollout::Rollout,
     status::{self, Findings, Transition},
@@ -149,6 +150,8 @@ struct Wanted {
     kept: BTreeSet<ObjectKey>,
     control_plane: Rollout,
     proxies: BTreeMap<ObjectKey, Rollout>,
+    /// Gateways whose proxies say nothing of the revision.
+    own: BTreeSet<ObjectKey>,
 }
 
 impl Wanted {
@@ -163,21 +166,31 @@ impl Wanted {
         let control_plane = Rollout::of(&deployment, observed);
         let revision = choice.for_proxies(control_plane == Rollout::Complete);
         let mut beside = beside::all(install, observed, gateways);
-        let (mut all, mut proxies, mut kept) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
+        let (mut all, mut proxies) = (Vec::new(), BTreeMap::new());
+        let (mut kept, mut own) = (BTreeSet::new(), BTreeSet::new());
         for seen in gateways.iter().filter(|seen| observed.is_usable(&seen.key.namespace)) {
             let Some(gateway) = &seen.fact else { continue };
             let asked = observed.asks_for(seen.object);
             if asked.is_some() && !observed.knows(object::MESH_REVISION) {
                 continue;
             }
+            let Some(parameters) = Parameters::of(seen, observed) else { continue };
+            let service = service_of(seen.key, observed);
             let Some(beside) = asked.and_then(|name| beside.get_mut(name)) else {
-                let edge = Edge { mesh: &mesh, revision, gateway, object: seen.object };
+                let revision = &parameters.revision(revision);
+                if parameters.prove_nothing() {
+                    own.insert(seen.key.clone());
+                }
+                let parameters = &parameters;
+                let object = seen.object;
+                let edge = Edge { mesh: &mesh, revision, gateway, object, parameters, service };
                 proxies.insert(seen.key.clone(), Rollout::of(&proxy::deployment(edge), observed));
                 all.push((seen.key.clone(), proxy::objects(edge)));
                 continue;
             };
-            let revision = &beside.mesh.revision;
-            let edge = Edge { mesh: &beside.mesh, revision, gateway, object: seen.object };
+            let revision = &parameters.revision(&beside.mesh.revision);
+            let (parameters, object) = (&parameters, seen.object);
+            let edge = Edge { mesh: &beside.mesh, revision, gateway, object, parameters, service };
             let deployment = proxy::deployment(edge);
             let mut objects = proxy::objects(edge);
             if beside.control_plane != Rollout::Complete && observed.object(&deployment.key).is_some() {
@@ -190,7 +203,7 @@ impl Wanted {
         }
         let revisions = beside.keys().map(String::as_str);
         let install = of_install(&mesh, observed, gateways, deployment, revisions);
-        Self { install, gateways: all, beside, kept, control_plane, proxies }
+        Self { install, gateways: all, beside, kept, control_plane, proxies, own }
     }
 
     /// What the state of the pods says of the revision that they are to run with.
@@ -198,7 +211,9 @@ impl Wanted {
         if !choice.is_unproven() {
             return choice;
         }
-        let failed = std::iter::once(&self.control_plane).chain(self.proxies.values());
+        let proxies = || self.proxies.iter().filter(|(key, _)| !self.own.contains(key));
+        let proxies = || proxies().map(|(_, rollout)| rollout);
+        let failed = std::iter::once(&self.control_plane).chain(proxies());
         let failed = failed.filter_map(|rollout| match rollout {
             Rollout::Failed(message) => Some(message.clone()),
             Rollout::Complete | Rollout::Progressing(_) => None,
@@ -206,7 +221,7 @@ impl Wanted {
         let complete = |rollout: &Rollout| *rollout == Rollout::Complete;
         match failed.min() {
             Some(message) => choice.after_failure(message, install.spec.upgrade.rollback),
-            None if complete(&self.control_plane) && self.proxies.values().all(complete) => {
+            None if complete(&self.control_plane) && proxies().all(complete) => {
                 Choice { healthy: Some(choice.target.clone()), ..choice }
             }
             None => choice,
@@ -221,6 +236,12 @@ impl Wanted {
             .chain(beside.map(|manifest| (None, manifest)))
             .chain(gateways.flat_map(|(key, all)| all.iter().map(move |manifest| (Some(key), manifest))))
     }
+}
+
+/// The Service of a Gateway.
+fn service_of<'a>(gateway: &ObjectKey, observed: &'a Observed) -> Option<&'a DynamicObject> {
+    let name = names::of_gateway(&gateway.name);
+    observed.object(&ObjectKey::new(object::SERVICE, &gateway.namespace, &name))
 }
 
 /// The objects of the install itself, in the order in which they are made.

@@ -81,6 +81,7 @@ pub(crate) fn watched() -> Vec<(&'static Kind, Watched)> {
     let all = [
         object::MESH_INSTALL,
         object::MESH_REVISION,
+        object::GATEWAY_PARAMETERS,
         object::DEFINITION,
         object::GATEWAY,
         object::REFERENCE_GRANT,

@@ -10,7 +10,8 @@ use serde_json::json;
 use crate::{
     component::definitions,
     object::{self, Manifest, ObjectKey},
-    observed::Observed,
+    observed::{Observed, SeenGateway},
+    parameters::Parameters,
     revision::Choice,
     rollout::Rollout,
 };
@@ -196,14 +197,25 @@ fn proxies(observed: &Observed, findings: &Findings) -> Verdict {
         Rollout::Complete => None,
         Rollout::Progressing(message) | Rollout::Failed(message) => Some(message.clone()),
     });
-    let unreadable = observed.gateways().into_iter().filter(|seen| seen.fact.is_none());
-    let unreadable = unreadable.map(|seen| format!("{} cannot be read", seen.key));
-    let missing: Vec<String> = missing.chain(unreadable).collect();
+    let left = observed.gateways().into_iter().filter_map(|seen| left_as_it_is(&seen, observed));
+    let missing: Vec<String> = missing.chain(left).collect();
     match (missing.len(), findings.proxies.len()) {
         (0, 0) => Verdict::yes(KIND, "NoGateways", "there is no Gateway of this mesh"),
         (0, all) => Verdict::yes(KIND, "Running", format!("the proxies of all {all} Gateways run")),
         _ => Verdict::no(KIND, "Progressing", list(&missing)),
     }
+}
+
+/// Why nothing is done for a Gateway, if so.
+fn left_as_it_is(seen: &SeenGateway<'_>, observed: &Observed) -> Option<String> {
+    let key = seen.key;
+    if seen.fact.is_none() {
+        return Some(format!("{key} cannot be read"));
+    }
+    let told = "its conditions and those of its class say why";
+    Parameters::of(seen, observed)
+        .is_none()
+        .then(|| format!("{key} has parameters that cannot be used: {told}"))
 }
 
 /// The first few of `all`, and how many more there are.

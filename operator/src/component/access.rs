@@ -49,7 +49,7 @@ pub fn cluster_rules() -> Vec<PolicyRule> {
         rule("apiextensions.k8s.io", &["customresourcedefinitions"], READ),
         rule(MCS_GROUP, &["serviceexports"], READ),
         rule(MCS_GROUP, &["serviceexports/status"], WRITE_STATUS),
-        rule(GROUP, &["meshinstalls", "meshrevisions"], READ),
+        rule(GROUP, &["gatewayparameters", "meshinstalls", "meshrevisions"], READ),
         rule("authentication.k8s.io", &["tokenreviews"], &["create"]),
         only(&[ROOT], rule("", &["configmaps"], APPLY)),
     ]

@@ -16,8 +16,8 @@ use k8s_openapi::{
         },
         core::v1::{
             ConfigMapVolumeSource, Container, ContainerPort, PodSpec, PodTemplateSpec,
-            ProjectedVolumeSource, Service, ServiceAccount, ServiceAccountTokenProjection, ServicePort,
-            ServiceSpec, Sysctl, Volume, VolumeProjection,
+            ProjectedVolumeSource, ServiceAccount, ServiceAccountTokenProjection, Sysctl, Volume,
+            VolumeProjection,
         },
         policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
     },
@@ -31,16 +31,13 @@ use serde_json::Value;
 
 use super::{
     READY_PORT, container, control_plane, mount, network, pod_security, pull_secrets, resources,
-    scratch, selector, spread,
+    scratch, selector, service, spread,
 };
 use crate::{
     mesh::{Mesh, owner},
     object::{self, Manifest},
+    parameters::Parameters,
 };
-
-/// For so long a proxy has to end its connections in all. It lingers first, while nobody learns of it any
-/// longer: that it does so itself (`--drain-wait`) is why no hook does it.
-const GRACE_SECONDS: i64 = 60;
 
 /// The label with the class of the Gateway that an object was made for (GEP-1762).
 const CLASS_LABEL: &str = "gateway.networking.k8s.io/gateway-class-name";
@@ -56,12 +53,16 @@ pub struct Edge<'a> {
     pub gateway: &'a Gateway,
     /// The object: its uid, and `spec.infrastructure`.
     pub object: &'a DynamicObject,
+    /// What is asked for of its Service, and of how proxies end.
+    pub parameters: &'a Parameters,
+    /// Its Service, where there is one.
+    pub service: Option<&'a DynamicObject>,
 }
 
 /// The objects of a Gateway, in the order in which they are made.
 pub fn objects(edge: Edge<'_>) -> Vec<Manifest> {
     let first =
-        [service_account(edge), network::of_gateway(edge), service(edge), deployment(edge)];
+        [service_account(edge), network::of_gateway(edge), service::service(edge), deployment(edge)];
     first.into_iter().chain(disruption_budget(edge)).chain(autoscaler(edge)).collect()
 }
 
@@ -104,7 +105,8 @@ fn pod(edge: Edge<'_>, pods: &LabelSelector) -> PodSpec {
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         security_context: Some(security),
-        termination_grace_period_seconds: Some(GRACE_SECONDS),
+        // A proxy lingers by itself while load balancers learn that it ends: so no hook does.
+        termination_grace_period_seconds: Some(edge.parameters.grace_seconds()),
         containers: vec![Container {
             ports: Some(vec![ContainerPort {
                 name: Some("ready".to_owned()),
@@ -148,6 +150,9 @@ fn arguments(edge: Edge<'_>) -> Vec<String> {
         "--state-dir".to_owned(),
         STATE.to_owned(),
     ];
+    let (wait, deadline) = edge.parameters.drain();
+    all.extend(["--drain-wait".to_owned(), wait.to_string()]);
+    all.extend(["--drain-deadline".to_owned(), deadline.to_string()]);
     if let Some(threads) = edge.revision.proxy.threads {
         all.extend(["--threads".to_owned(), threads.to_string()]);
     }
@@ -189,29 +194,6 @@ fn service_account(edge: Edge<'_>) -> Manifest {
         ..ServiceAccount::default()
     };
     Manifest::new(object::SERVICE_ACCOUNT, &account)
-}
-
-/// The Service with the Gateway's address, and a port for each port of its listeners.
-fn service(edge: Edge<'_>) -> Manifest {
-    let requested =
-        edge.gateway.addresses.iter().find(|(kind, value)| kind == "IPAddress" && !value.is_empty());
-    let port = |(port, protocol): (u16, &str)| ServicePort {
-        name: Some(format!("{}-{port}", protocol.to_ascii_lowercase())),
-        port: port.into(),
-        protocol: Some(protocol.to_owned()),
-        target_port: Some(IntOrString::Int(port.into())),
-        ..ServicePort::default()
-    };
-    let spec = ServiceSpec {
-        type_: Some("LoadBalancer".to_owned()),
-        selector: edge.pods().match_labels,
-        ports: Some(ports(edge.gateway).into_iter().map(port).collect()),
-        load_balancer_ip: requested.map(|(_, value)| value.clone()),
-        ip_family_policy: Some("PreferDualStack".to_owned()),
-        ..ServiceSpec::default()
-    };
-    let metadata = edge.meta();
-    Manifest::new(object::SERVICE, &Service { metadata, spec: Some(spec), status: None })
 }
 
 /// The ports of a Gateway's listeners, each with `TCP` or `UDP`.

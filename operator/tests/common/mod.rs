@@ -14,6 +14,7 @@ use serde_json::Value;
 const KINDS: &[&Kind] = &[
     object::MESH_INSTALL,
     object::MESH_REVISION,
+    object::GATEWAY_PARAMETERS,
     object::DEFINITION,
     object::GATEWAY_CLASS,
     object::GATEWAY,
