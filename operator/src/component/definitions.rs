@@ -3,7 +3,9 @@
 //! the user's, and only looked at.
 
 use isthmus_crds::{Definition, definitions};
+use isthmus_gateway::definitions::{BUNDLE_VERSION, Fault, Installed};
 use kube::core::DynamicObject;
+use semver::Version;
 
 use crate::{
     object::{self, Manifest, ObjectKey},
@@ -64,50 +66,63 @@ fn annotation<'a>(object: &'a DynamicObject, name: &str) -> Option<&'a str> {
     object.metadata.annotations.as_ref()?.get(name).map(String::as_str)
 }
 
+/// Whether `one` comes after `other` (Semantic Versioning 2.0.0, section 11). What is no version comes
+/// before all that are.
 fn is_newer(one: &str, other: &str) -> bool {
-    let numbers = |version: &str| -> Vec<u64> {
-        let version = version.split(['-', '+']).next().unwrap_or_default();
-        version.trim_start_matches('v').split('.').map(|part| part.parse().unwrap_or(0)).collect()
-    };
-    numbers(one) > numbers(other)
+    let version = |text: &str| Version::parse(text.trim_start_matches('v')).ok();
+    match (version(one), version(other)) {
+        (Some(one), Some(other)) => one.cmp_precedence(&other).is_gt(),
+        (one, _) => one.is_some(),
+    }
 }
-
-/// The definitions of Gateway API without which nothing works, and the version that is recommended.
-const REQUIRED: [&str; 3] = ["gatewayclasses", "gateways", "httproutes"];
-
-/// The command that helps when definitions of Gateway API are missing or too old.
-pub const HELP: &str = "kubectl apply --server-side -f \
-     https://github.com/kubernetes-sigs/gateway-api/releases/download/v1.7.0/standard-install.yaml";
 
 /// What is wrong with the definitions of Gateway API: a reason and a sentence.
 pub fn gateway_api_problem(observed: &Observed) -> Option<(&'static str, String)> {
-    let found = |plural: &str| {
-        let name = format!("{plural}.gateway.networking.k8s.io");
-        observed.object(&ObjectKey::new(object::DEFINITION, "", &name))
+    let installed = Installed::new(|name| {
+        let found = observed.object(&ObjectKey::new(object::DEFINITION, "", name))?;
+        Some(annotation(found, BUNDLE_VERSION).map(str::to_owned))
+    });
+    let fault = installed.fault()?;
+    let reason = match fault {
+        Fault::Missing(_) => "DefinitionsMissing",
+        Fault::Unsupported { .. } => "UnsupportedVersion",
     };
-    let missing = REQUIRED.iter().find(|plural| found(plural).is_none());
-    if let Some(plural) = missing {
-        let message = format!("the definition {plural}.gateway.networking.k8s.io is missing: `{HELP}`");
-        return Some(("DefinitionsMissing", message));
-    }
-    REQUIRED.iter().find_map(|plural| {
-        let version = annotation(found(plural)?, "gateway.networking.k8s.io/bundle-version");
-        let supported = version.is_some_and(isthmus_gateway::class::is_supported);
-        (!supported).then(|| {
-            let version = version.unwrap_or("(none)");
-            let message = format!(
-                "the definition {plural}.gateway.networking.k8s.io has version {version}; supported are \
-                 v1.3 to v1.7: `{HELP}`"
-            );
-            ("UnsupportedVersion", message)
-        })
-    })
+    let text = fault.to_string();
+    // The other channel's file would take away kinds that may be in use.
+    let help = |text: String| text.replace("/standard-install.yaml", "/experimental-install.yaml");
+    Some((reason, if is_experimental(observed) { help(text) } else { text }))
 }
+
+/// Whether definitions of Gateway API are there that are of its experimental channel.
+fn is_experimental(observed: &Observed) -> bool {
+    let mut channels =
+        observed.of(object::DEFINITION).filter_map(|(_, found)| annotation(found, CHANNEL));
+    channels.any(|channel| channel == "experimental")
+}
+
+/// The annotation by which a definition of Gateway API says which channel it is of.
+const CHANNEL: &str = "gateway.networking.k8s.io/channel";
 
 /// Version and channel of the definitions of Gateway API, such as `v1.7.0 (standard)`.
 pub fn gateway_api_version(observed: &Observed) -> Option<String> {
     let key = ObjectKey::new(object::DEFINITION, "", "gateways.gateway.networking.k8s.io");
     let found = observed.object(&key)?;
-    let of = |name: &str| annotation(found, &format!("gateway.networking.k8s.io/{name}"));
-    Some(format!("{} ({})", of("bundle-version")?, of("channel").unwrap_or("unknown channel")))
+    let channel = annotation(found, CHANNEL).unwrap_or("unknown channel");
+    Some(format!("{} ({channel})", annotation(found, BUNDLE_VERSION)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_newer;
+
+    #[test]
+    fn versions_are_compared_as_semantic_versions() {
+        let ascending = ["dev", "0.1.9", "0.1.10", "0.2.0-rc.1", "0.2.0-rc.2", "0.2.0", "v0.10.0"];
+        for (at, one) in ascending.iter().enumerate() {
+            for (other_at, other) in ascending.iter().enumerate() {
+                assert_eq!(is_newer(one, other), at > other_at, "{one} and {other}");
+            }
+        }
+        assert!(!is_newer("0.2.0+b", "0.2.0+a"), "what it was built from says nothing");
+    }
 }
