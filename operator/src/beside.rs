@@ -8,18 +8,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use isthmus_crds::{MeshInstall, MeshRevision, MeshRevisionStatus, Revision, names};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::DynamicObject;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     component::{control_plane, network},
     mesh::{Mesh, Side},
     object::{self, Manifest, ObjectKey},
     observed::{Observed, Place, SeenGateway, owner},
-    plan::{Action, Step, with_finalizers},
+    plan::{Action, Step, knows_references, with_finalizers},
     revision::wanted,
     rollout::Rollout,
-    status::{Verdict, condition, list},
+    status::{self, Verdict, condition, list},
 };
 
 /// Keeps a MeshRevision for as long as it runs a Gateway.
@@ -28,14 +29,81 @@ pub const FINALIZER: &str = "isthmus.dev/in-use";
 /// A revision beside that of the MeshInstall.
 pub(crate) struct Beside {
     object: MeshRevision,
+    key: ObjectKey,
     /// The install as this revision runs it.
     pub(crate) mesh: Mesh,
     /// Its control plane's objects; none when it ends.
-    pub(crate) manifests: Vec<Manifest>,
+    manifests: Vec<Manifest>,
     /// How far its control plane is.
     pub(crate) control_plane: Rollout,
-    /// How far the proxies of each of its Gateways are.
+    /// How far the proxies of each of its Gateways are, of those that can be read.
     pub(crate) proxies: BTreeMap<ObjectKey, Rollout>,
+    /// The Gateways that ask for it.
+    gateways: BTreeSet<ObjectKey>,
+}
+
+/// Who runs a Gateway.
+pub(crate) enum RunBy {
+    /// The MeshInstall itself.
+    Install,
+    /// The revision of this name.
+    Revision(String),
+    /// Nobody knows: what says so may not be read, or is of a later version.
+    Unknown,
+}
+
+/// Who is to run `gateway`, given the revisions that can be read.
+pub(crate) fn run_by(
+    gateway: &DynamicObject,
+    beside: &BTreeMap<String, Beside>,
+    observed: &Observed,
+) -> RunBy {
+    if !observed.knows_label(gateway) {
+        return RunBy::Unknown;
+    }
+    let Some(asked) = observed.asks_for(gateway) else { return RunBy::Install };
+    if beside.contains_key(asked) {
+        return RunBy::Revision(asked.to_owned());
+    }
+    let unreadable = || unreadable_names(observed).any(|name| name == asked);
+    if !observed.knows(object::MESH_REVISION) || unreadable() { RunBy::Unknown } else { RunBy::Install }
+}
+
+/// The names of the revisions whose control planes may agree on who leads, and say where that one is. While
+/// it is not known which there are, those that may so far.
+pub(crate) fn leading(beside: &BTreeMap<String, Beside>, observed: &Observed) -> BTreeSet<String> {
+    let mut all: BTreeSet<String> = beside.keys().map(String::clone).collect();
+    all.extend(unreadable_names(observed));
+    if !observed.knows(object::MESH_REVISION) {
+        let role = ObjectKey::new(object::ROLE, &observed.place.namespace, names::CONTROL_PLANE);
+        let rules = observed.object(&role).and_then(|role| role.data.get("rules")?.as_array());
+        let named = rules.into_iter().flatten().filter_map(|rule| rule.get("resourceNames")?.as_array());
+        let named = named.flatten().filter_map(Value::as_str);
+        let of =
+            |name: &str| name.strip_prefix(names::CONTROL_PLANE)?.strip_prefix('-').map(str::to_owned);
+        all.extend(named.filter_map(of));
+    }
+    all
+}
+
+fn unreadable_names(observed: &Observed) -> impl Iterator<Item = String> {
+    let all = observed.unreadable_revisions();
+    all.map(|(object, _)| object.metadata.name.clone().unwrap_or_default())
+}
+
+/// Statuses of MeshRevisions that cannot be read: that nothing is done for them, and why (case F11).
+pub(crate) fn unreadable(observed: &Observed) -> impl Iterator<Item = Step> {
+    observed.unreadable_revisions().filter_map(|(object, why)| {
+        let name = object.metadata.name.as_deref().unwrap_or_default();
+        let mut revision = MeshRevision::new(name, <_>::default());
+        revision.metadata = object.metadata.clone();
+        let old = object.data.get("status").cloned().map(serde_json::from_value);
+        revision.status = old.and_then(Result::ok);
+        let version = revision.status.as_ref().and_then(|status| status.version.clone());
+        let ready = Verdict::no("Ready", "Unreadable", status::cannot_read(&why, observed));
+        let told = status(&revision, [ready], version, observed).map(Action::Status);
+        told.map(|action| Step { unit: Some(key(&revision)), action })
+    })
 }
 
 /// The revisions of `install`, by name.
@@ -49,14 +117,20 @@ pub(crate) fn all(
     let revisions = observed.revisions().into_iter().filter(own);
     let beside = |revision: MeshRevision| {
         let name = revision.metadata.name.clone().unwrap_or_default();
-        let used = gateways.iter().any(|seen| observed.asks_for(seen.object) == Some(&name));
-        (name, Beside::of(revision, install, observed, used))
+        let asks = |seen: &&SeenGateway<'_>| observed.asks_for(seen.object) == Some(&name);
+        let gateways = gateways.iter().filter(asks).map(|seen| seen.key.clone()).collect();
+        (name, Beside::of(revision, install, observed, gateways))
     };
     revisions.map(beside).collect()
 }
 
 impl Beside {
-    fn of(object: MeshRevision, install: &MeshInstall, observed: &Observed, used: bool) -> Self {
+    fn of(
+        object: MeshRevision,
+        install: &MeshInstall,
+        observed: &Observed,
+        gateways: BTreeSet<ObjectKey>,
+    ) -> Self {
         let side = Side {
             name: object.metadata.name.clone().unwrap_or_default(),
             uid: object.metadata.uid.clone().unwrap_or_default(),
@@ -64,19 +138,20 @@ impl Beside {
         let mut mesh = Mesh::new(install, &observed.place, spec(&object, install, &observed.place));
         mesh.side = Some(side);
         let deployment = control_plane::deployment(&mesh);
-        let control_plane = Rollout::of(&deployment, observed);
+        let control_plane = Rollout::of(&deployment, observed, install.spec.drift);
         let mut manifests = Vec::new();
+        let used = !gateways.is_empty() || !knows_use(observed);
         if used || object.metadata.deletion_timestamp.is_none() {
-            let first =
-                [network::of_control_plane(&mesh), control_plane::service(&mesh), deployment];
+            let first = [network::of_control_plane(&mesh), control_plane::service(&mesh), deployment];
             manifests.extend(first.into_iter().chain(control_plane::disruption_budget(&mesh)));
         }
-        Self { object, mesh, manifests, control_plane, proxies: BTreeMap::new() }
+        let key = key(&object);
+        Self { object, key, mesh, manifests, control_plane, proxies: BTreeMap::new(), gateways }
     }
 
-    /// Its key.
-    pub(crate) fn key(&self) -> ObjectKey {
-        key(&self.object)
+    /// The objects of its control plane, each with the key of the revision.
+    pub(crate) fn wanted(&self) -> impl Iterator<Item = (&ObjectKey, &Manifest)> {
+        self.manifests.iter().map(|manifest| (&self.key, manifest))
     }
 
     fn leaves(&self) -> bool {
@@ -85,41 +160,40 @@ impl Beside {
 
     /// What is written of the MeshRevision itself.
     pub(crate) fn steps(&self, observed: &Observed) -> Vec<Step> {
-        let held = held(&self.object);
+        let held = is_held(&self.object.metadata);
         let ends = self.leaves() && self.manifests.is_empty();
         let actions = if ends {
             let left = observed.ours().any(|(_, found)| is_of(&self.object, found));
-            vec![(held && !left).then(|| finalizers(&self.object, &[]))]
+            vec![(held && !left).then(|| finalizers(&self.object.metadata, &[]))]
         } else {
-            let keep = (!held && !self.leaves()).then(|| finalizers(&self.object, &[FINALIZER]));
+            let keep =
+                (!held && !self.leaves()).then(|| finalizers(&self.object.metadata, &[FINALIZER]));
             vec![keep, self.status(observed).map(Action::Status)]
         };
-        let unit = Some(self.key());
+        let unit = Some(self.key.clone());
         actions.into_iter().flatten().map(|action| Step { unit: unit.clone(), action }).collect()
     }
 
     fn status(&self, observed: &Observed) -> Option<Manifest> {
-        let verdicts = [self.ready(), self.in_use(observed)];
+        let verdicts = [self.ready(observed), self.in_use(observed)];
         status(&self.object, verdicts, Some(self.mesh.revision.version.clone()), observed)
     }
 
-    fn ready(&self) -> Verdict {
+    fn ready(&self, observed: &Observed) -> Verdict {
         const KIND: &str = "Ready";
         if self.leaves() {
             return Verdict::no(KIND, "Leaving", "it ends when no Gateway is run by it");
         }
-        match &self.control_plane {
-            Rollout::Failed(message) => return Verdict::no(KIND, "Failed", message.clone()),
-            Rollout::Progressing(message) => return Verdict::no(KIND, "Progressing", message.clone()),
-            Rollout::Complete => {}
+        if let Some(message) = status::failures(observed, |unit| unit == Some(&self.key)).next() {
+            return Verdict::no(KIND, "ApplyFailed", message);
         }
-        let missing = self.proxies.values().filter_map(|rollout| match rollout {
-            Rollout::Complete => None,
-            Rollout::Progressing(message) | Rollout::Failed(message) => Some(message.clone()),
-        });
-        let missing: Vec<String> = missing.collect();
+        if let Some(message) = self.control_plane.missing() {
+            return Verdict::no(KIND, status::reason([&self.control_plane]), message);
+        }
+        let missing: Vec<String> =
+            self.proxies.values().filter_map(Rollout::missing).map(str::to_owned).collect();
         if !missing.is_empty() {
-            return Verdict::no(KIND, "Progressing", list(&missing));
+            return Verdict::no(KIND, status::reason(self.proxies.values()), list(&missing));
         }
         Verdict::yes(KIND, "InForce", format!("version {} runs", self.mesh.revision.version))
     }
@@ -132,8 +206,12 @@ impl Beside {
         };
         let namespaces = observed.of(object::NAMESPACE).filter(|(_, object)| asks(object)).count();
         let gateways: Vec<String> =
-            self.proxies.keys().map(|key| format!("{}/{}", key.namespace, key.name)).collect();
+            self.gateways.iter().map(|key| format!("{}/{}", key.namespace, key.name)).collect();
         let label = names::REVISION_LABEL;
+        if gateways.is_empty() && !knows_use(observed) {
+            let message = "what says which Gateways are run by it may not be read";
+            return Verdict::yes(KIND, "Unknown", message);
+        }
         if gateways.is_empty() {
             let message = format!("no Gateway is run by it, {namespaces} namespaces have its label");
             return Verdict::no(KIND, "NotUsed", message);
@@ -152,6 +230,11 @@ impl Beside {
         };
         Verdict::yes(KIND, "RunsGateways", what + &what_to_do)
     }
+}
+
+/// Whether it is known which Gateways ask for what.
+fn knows_use(observed: &Observed) -> bool {
+    knows_references(observed) && observed.knows(object::NAMESPACE)
 }
 
 /// What its pods run with: what it says, and what the MeshInstall says where it does not.
@@ -175,6 +258,12 @@ fn spec(object: &MeshRevision, install: &MeshInstall, place: &Place) -> Revision
 /// What is done for MeshRevisions that are of no MeshInstall in force: they say so, and end when they are
 /// to.
 pub(crate) fn of_nobody(install: Option<&MeshInstall>, observed: &Observed) -> Vec<Step> {
+    if install.is_none() {
+        let held: Vec<Step> = release(observed).collect();
+        if !held.is_empty() {
+            return held;
+        }
+    }
     let name = install.and_then(|install| install.metadata.name.as_ref());
     let others =
         observed.revisions().into_iter().filter(|revision| Some(&revision.spec.mesh_install) != name);
@@ -182,7 +271,8 @@ pub(crate) fn of_nobody(install: Option<&MeshInstall>, observed: &Observed) -> V
         let message = format!("MeshInstall {} is not in force", object.spec.mesh_install);
         let ready = Verdict::no("Ready", "NoSuchMeshInstall", message);
         let told = || status(&object, [ready], None, observed).map(Action::Status);
-        let action = if held(&object) { Some(finalizers(&object, &[])) } else { told() };
+        let action =
+            if is_held(&object.metadata) { Some(finalizers(&object.metadata, &[])) } else { told() };
         action.map(|action| Step { unit: Some(key(&object)), action })
     };
     others.filter_map(step).collect()
@@ -190,8 +280,8 @@ pub(crate) fn of_nobody(install: Option<&MeshInstall>, observed: &Observed) -> V
 
 /// Lets go of every MeshRevision, since the mesh ends.
 pub(crate) fn release(observed: &Observed) -> impl Iterator<Item = Step> {
-    let all = observed.revisions().into_iter().filter(held);
-    all.map(|object| Step { unit: None, action: finalizers(&object, &[]) })
+    let all = observed.of(object::MESH_REVISION).map(|(_, object)| &object.metadata);
+    all.filter(|meta| is_held(meta)).map(|meta| Step { unit: None, action: finalizers(meta, &[]) })
 }
 
 /// The MeshRevisions that have this uid.
@@ -203,12 +293,12 @@ fn key(object: &MeshRevision) -> ObjectKey {
     ObjectKey::new(object::MESH_REVISION, "", object.metadata.name.as_deref().unwrap_or_default())
 }
 
-fn held(object: &MeshRevision) -> bool {
-    object.metadata.finalizers.iter().flatten().any(|name| name == FINALIZER)
+fn is_held(meta: &ObjectMeta) -> bool {
+    meta.finalizers.iter().flatten().any(|name| name == FINALIZER)
 }
 
-fn finalizers(object: &MeshRevision, finalizers: &[&str]) -> Action {
-    Action::Change(with_finalizers(object::MESH_REVISION, &object.metadata, finalizers), Vec::new())
+fn finalizers(meta: &ObjectMeta, finalizers: &[&str]) -> Action {
+    Action::Change(with_finalizers(object::MESH_REVISION, meta, finalizers), Vec::new())
 }
 
 fn is_of(object: &MeshRevision, found: &DynamicObject) -> bool {

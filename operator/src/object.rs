@@ -162,6 +162,21 @@ impl Manifest {
         manifest
     }
 
+    /// With a field that somebody else decides, as it is: one that its owner leaves out is reset, and one
+    /// that is written is not. It is no part of the digest.
+    #[must_use]
+    pub fn holding(mut self, parent: &str, field: &str, value: impl Into<Value>) -> Self {
+        if let Some(fields) = self.value.pointer_mut(parent).and_then(Value::as_object_mut) {
+            fields.insert(field.to_owned(), value.into());
+        }
+        self
+    }
+
+    /// Its digest, where it has one.
+    pub fn digest(&self) -> Option<&str> {
+        self.value.get("metadata")?.get("annotations")?.get(DIGEST)?.as_str()
+    }
+
     /// An object of which the operator decides a part only.
     pub fn bare(kind: &'static Kind, object: &impl Serialize) -> Self {
         // Types of k8s-openapi and our own can always be written.
@@ -174,6 +189,11 @@ impl Manifest {
         let key = ObjectKey::new(kind, text("/metadata/namespace"), text("/metadata/name"));
         Self { key, value }
     }
+}
+
+/// The digest of what `found` was last written as.
+pub fn digest_of(found: &DynamicObject) -> Option<&str> {
+    found.metadata.annotations.as_ref()?.get(DIGEST).map(String::as_str)
 }
 
 /// The first half of SHA-256, in hexadecimal: enough to see that something changed.

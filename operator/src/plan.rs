@@ -12,7 +12,8 @@ use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
 use crate::{
-    beside::{self, Beside},
+    apply::fence,
+    beside::{self, Beside, RunBy},
     component::{
         access, control_plane, definitions, gateway_class, network,
         proxy::{self, Edge},
@@ -20,12 +21,12 @@ use crate::{
     },
     difference::{Difference, differences},
     mesh::Mesh,
-    object::{self, DIGEST, Kind, Manifest, ObjectKey},
-    observed::{Observed, SeenGateway, owner},
+    object::{self, Kind, Manifest, ObjectKey, digest_of},
+    observed::{InForce, Observed, SeenGateway, owner},
     parameters::Parameters,
     revision::Choice,
-    rollout::Rollout,
-    status::{self, Findings, Transition},
+    rollout::{self, Rollout},
+    status::{self, Findings, Proxies, Transition},
     uninstall,
 };
 
@@ -100,10 +101,44 @@ impl Action {
     }
 }
 
+/// What is to be done now, whatever MeshInstalls there are. Of one in force that cannot be read nobody knows
+/// what it asks for: it is told so, and everything stays as it is.
+pub fn next(observed: &Observed) -> Plan {
+    let mut next = match observed.in_force() {
+        InForce::Install(install) => plan(&install, observed),
+        InForce::Nobody => without_install(observed),
+        InForce::Unreadable(_) => Plan::default(),
+    };
+    next.steps.extend(status::of_others(observed));
+    if !matches!(observed.in_force(), InForce::Unreadable(_)) {
+        next.steps.extend(beside::of_nobody(observed.install().as_ref(), observed));
+    }
+    next.fenced(observed)
+}
+
+impl Plan {
+    /// The same, with what was seen of each object that it changes, so that one which is another by now is
+    /// left to the next plan (cases F5 and F7). What it writes twice is another the second time.
+    fn fenced(mut self, observed: &Observed) -> Self {
+        let mut written = BTreeSet::new();
+        for step in &mut self.steps {
+            let (Action::Change(manifest, _) | Action::Status(manifest)) = &mut step.action else {
+                continue;
+            };
+            let Some(found) = observed.object(&manifest.key) else { continue };
+            let meta = &found.metadata;
+            let version = meta.resource_version.as_deref().filter(|_| !written.contains(&manifest.key));
+            fence(&mut manifest.value, meta.uid.as_deref(), version);
+            written.insert(manifest.key.clone());
+        }
+        self
+    }
+}
+
 /// The steps for `install`, which is the one in force.
 pub fn plan(install: &MeshInstall, observed: &Observed) -> Plan {
     if install.metadata.deletion_timestamp.is_some() {
-        return uninstall::plan(install, observed);
+        return uninstall::plan(install, observed).fenced(observed);
     }
     let choice = Choice::of(install, &observed.place);
     let gateways = observed.gateways();
@@ -113,11 +148,12 @@ pub fn plan(install: &MeshInstall, observed: &Observed) -> Plan {
     let mut drifted = Vec::new();
     let mut steps: Vec<Step> =
         finalizer(install).into_iter().map(|action| Step { unit: None, action }).collect();
-    let reports = install.spec.drift == Drift::Report;
     // What is of a kind that may not be read cannot be compared.
     for (unit, manifest) in wanted.all().filter(|(_, manifest)| observed.knows(manifest.key.kind)) {
         match action(manifest, observed) {
-            Some(Action::Change(manifest, fields)) if reports && was_applied(&manifest, observed) => {
+            Some(Action::Change(manifest, fields))
+                if observed.leaves(&manifest, &fields, install.spec.drift) =>
+            {
                 drifted.extend(fields.iter().map(|field| format!("{}: {field}", manifest.key)));
             }
             Some(action) => steps.push(Step { unit: unit.cloned(), action }),
@@ -126,18 +162,21 @@ pub fn plan(install: &MeshInstall, observed: &Observed) -> Plan {
     }
     steps.extend(prune(install, observed, &wanted));
     let inventory = wanted.install.iter().map(|manifest| status::entry(&manifest.key)).collect();
+    let waits = wanted.rollouts().any(Rollout::is_timed);
     let Wanted { control_plane, proxies, beside, .. } = wanted;
     let findings = Findings { choice, control_plane, proxies, drifted };
     let (status, transitions) = status::of(install, observed, findings, inventory);
     steps.extend(status.map(|manifest| Step { unit: None, action: Action::Status(manifest) }));
     steps.extend(beside.values().flat_map(|beside| beside.steps(observed)));
-    Plan { steps, transitions, waits: false }
+    steps.extend(beside::unreadable(observed));
+    Plan { steps, transitions, waits }.fenced(observed)
 }
 
 /// The steps where there is no MeshInstall: what a MeshInstall can be written with.
 pub fn without_install(observed: &Observed) -> Plan {
     let actions = definitions::wanted(observed).filter_map(|manifest| action(manifest, observed));
-    Plan { steps: actions.map(|action| Step { unit: None, action }).collect(), ..Plan::default() }
+    let steps = actions.map(|action| Step { unit: None, action }).collect();
+    Plan { steps, ..Plan::default() }.fenced(observed)
 }
 
 /// All objects that are wanted, and how far those are that run pods.
@@ -149,9 +188,7 @@ struct Wanted {
     /// Deployments that stay as they are.
     kept: BTreeSet<ObjectKey>,
     control_plane: Rollout,
-    proxies: BTreeMap<ObjectKey, Rollout>,
-    /// Gateways whose proxies say nothing of the revision.
-    own: BTreeSet<ObjectKey>,
+    proxies: BTreeMap<ObjectKey, Proxies>,
 }
 
 impl Wanted {
@@ -163,79 +200,130 @@ impl Wanted {
     ) -> Self {
         let mesh = Mesh::new(install, &observed.place, choice.target.clone());
         let deployment = control_plane::deployment(&mesh);
-        let control_plane = Rollout::of(&deployment, observed);
-        let revision = choice.for_proxies(control_plane == Rollout::Complete);
-        let mut beside = beside::all(install, observed, gateways);
-        let (mut all, mut proxies) = (Vec::new(), BTreeMap::new());
-        let (mut kept, mut own) = (BTreeSet::new(), BTreeSet::new());
+        let control_plane = Rollout::of(&deployment, observed, install.spec.drift);
+        let beside = beside::all(install, observed, gateways);
+        let mut wanted = Self {
+            install: Vec::new(),
+            gateways: Vec::new(),
+            beside,
+            kept: BTreeSet::new(),
+            control_plane,
+            proxies: BTreeMap::new(),
+        };
         for seen in gateways.iter().filter(|seen| observed.is_usable(&seen.key.namespace)) {
-            let Some(gateway) = &seen.fact else { continue };
-            let asked = observed.asks_for(seen.object);
-            if asked.is_some() && !observed.knows(object::MESH_REVISION) {
-                continue;
-            }
-            let Some(parameters) = Parameters::of(seen, observed) else { continue };
-            let service = service_of(seen.key, observed);
-            let Some(beside) = asked.and_then(|name| beside.get_mut(name)) else {
-                let revision = &parameters.revision(revision);
-                if parameters.prove_nothing() {
-                    own.insert(seen.key.clone());
-                }
-                let parameters = &parameters;
-                let object = seen.object;
-                let edge = Edge { mesh: &mesh, revision, gateway, object, parameters, service };
-                proxies.insert(seen.key.clone(), Rollout::of(&proxy::deployment(edge), observed));
-                all.push((seen.key.clone(), proxy::objects(edge)));
-                continue;
-            };
-            let revision = &parameters.revision(&beside.mesh.revision);
-            let (parameters, object) = (&parameters, seen.object);
-            let edge = Edge { mesh: &beside.mesh, revision, gateway, object, parameters, service };
-            let deployment = proxy::deployment(edge);
-            let mut objects = proxy::objects(edge);
-            if beside.control_plane != Rollout::Complete && observed.object(&deployment.key).is_some() {
-                // It goes on as it is until there is who tells it more.
-                objects.retain(|manifest| manifest.key != deployment.key);
-                kept.insert(deployment.key.clone());
-            }
-            all.push((seen.key.clone(), objects));
-            beside.proxies.insert(seen.key.clone(), Rollout::of(&deployment, observed));
+            wanted.add(seen, &mesh, choice, observed, install.spec.drift);
         }
-        let revisions = beside.keys().map(String::as_str);
-        let install = of_install(&mesh, observed, gateways, deployment, revisions);
-        Self { install, gateways: all, beside, kept, control_plane, proxies, own }
+        let revisions = beside::leading(&wanted.beside, observed);
+        let revisions = revisions.iter().map(String::as_str);
+        wanted.install = of_install(&mesh, observed, gateways, deployment, revisions);
+        wanted
     }
 
-    /// What the state of the pods says of the revision that they are to run with.
+    /// What a Gateway is run by. One that cannot be read, or of which it is not known who runs it, stays as
+    /// it is.
+    fn add(
+        &mut self,
+        seen: &SeenGateway<'_>,
+        mesh: &Mesh,
+        choice: &Choice,
+        observed: &Observed,
+        drift: Drift,
+    ) {
+        let Some(gateway) = &seen.fact else { return };
+        let Some(parameters) = Parameters::of(seen, observed) else { return };
+        let run_by = beside::run_by(seen.object, &self.beside, observed);
+        let name = names::of_gateway(&seen.key.name);
+        let found = observed.object(&ObjectKey::new(object::DEPLOYMENT, &seen.key.namespace, &name));
+        let edge = Edge {
+            mesh,
+            revision: &choice.target,
+            gateway,
+            parameters: &parameters,
+            service: service_of(seen.key, observed),
+            object: seen.object,
+            found: found.and_then(|found| found.data.pointer("/spec/replicas")?.as_i64()),
+        };
+        match run_by {
+            RunBy::Unknown => {}
+            RunBy::Install => {
+                let target = parameters.revision(&choice.target);
+                let edge = Edge { revision: &target, ..edge };
+                let revision = match found {
+                    // It is told by the control plane of before, and not restarted for that once more.
+                    Some(found) if carries(found, &proxy::deployment(edge)) => target.clone(),
+                    _ => {
+                        parameters.revision(choice.for_proxies(self.control_plane == Rollout::Complete))
+                    }
+                };
+                let edge = Edge { revision: &revision, ..edge };
+                let rollout = Rollout::of(&proxy::deployment(edge), observed, drift);
+                let counts = found.is_some_and(rollout::ran) && !parameters.prove_nothing();
+                self.proxies.insert(seen.key.clone(), Proxies { rollout, counts });
+                self.gateways.push((seen.key.clone(), proxy::objects(edge)));
+            }
+            RunBy::Revision(name) => {
+                let Some(beside) = self.beside.get_mut(&name) else { return };
+                let revision = parameters.revision(&beside.mesh.revision);
+                let edge = Edge { mesh: &beside.mesh, revision: &revision, ..edge };
+                let deployment = proxy::deployment(edge);
+                let mut objects = proxy::objects(edge);
+                if beside.control_plane != Rollout::Complete && found.is_some() {
+                    // It goes on as it is until there is who tells it more.
+                    objects.retain(|manifest| manifest.key != deployment.key);
+                    self.kept.insert(deployment.key.clone());
+                }
+                let rollout = Rollout::of(&deployment, observed, drift);
+                beside.proxies.insert(seen.key.clone(), rollout);
+                self.gateways.push((seen.key.clone(), objects));
+            }
+        }
+    }
+
+    /// What the state of the pods says of the revision that they are to run with. Proxies that never ran
+    /// have no part in that: what keeps those of one Gateway from running is nobody else's business.
     fn judge(&self, install: &MeshInstall, choice: Choice) -> Choice {
         if !choice.is_unproven() {
             return choice;
         }
-        let proxies = || self.proxies.iter().filter(|(key, _)| !self.own.contains(key));
-        let proxies = || proxies().map(|(_, rollout)| rollout);
-        let failed = std::iter::once(&self.control_plane).chain(proxies());
-        let failed = failed.filter_map(|rollout| match rollout {
-            Rollout::Failed(message) => Some(message.clone()),
-            Rollout::Complete | Rollout::Progressing(_) => None,
-        });
-        let complete = |rollout: &Rollout| *rollout == Rollout::Complete;
-        match failed.min() {
-            Some(message) => choice.after_failure(message, install.spec.upgrade.rollback),
-            None if complete(&self.control_plane) && proxies().all(complete) => {
+        let counted = self.proxies.values().filter(|proxies| proxies.counts);
+        let counted: Vec<&Rollout> = std::iter::once(&self.control_plane)
+            .chain(counted.map(|proxies| &proxies.rollout))
+            .collect();
+        let failed = counted.iter().filter(|rollout| rollout.is_failed());
+        match failed.filter_map(|rollout| rollout.missing()).min() {
+            Some(message) => choice.after_failure(message.to_owned(), install.spec.upgrade.rollback),
+            None if counted.iter().all(|rollout| **rollout == Rollout::Complete) => {
                 Choice { healthy: Some(choice.target.clone()), ..choice }
             }
             None => choice,
         }
     }
 
+    /// How far everything is that runs pods.
+    fn rollouts(&self) -> impl Iterator<Item = &Rollout> {
+        let beside = self.beside.values();
+        let beside = beside
+            .flat_map(|beside| std::iter::once(&beside.control_plane).chain(beside.proxies.values()));
+        let proxies = self.proxies.values().map(|proxies| &proxies.rollout);
+        std::iter::once(&self.control_plane).chain(proxies).chain(beside)
+    }
+
     fn all(&self) -> impl Iterator<Item = (Option<&ObjectKey>, &Manifest)> {
         let install = self.install.iter().map(|manifest| (None, manifest));
         let gateways = self.gateways.iter();
-        let beside = self.beside.values().flat_map(|beside| &beside.manifests);
+        let beside = self.beside.values().flat_map(Beside::wanted);
         install
-            .chain(beside.map(|manifest| (None, manifest)))
+            .chain(beside.map(|(key, manifest)| (Some(key), manifest)))
             .chain(gateways.flat_map(|(key, all)| all.iter().map(move |manifest| (Some(key), manifest))))
     }
+}
+
+/// Whether the pods of a Deployment run with what `wanted` has them run with, or are about to.
+fn carries(found: &DynamicObject, wanted: &Manifest) -> bool {
+    let template = |value: &Value| value.pointer("/spec/template/spec").cloned().unwrap_or_default();
+    let found_template = found.data.pointer("/spec/template/spec").cloned().unwrap_or_default();
+    digest_of(found) == wanted.digest()
+        || differences(&template(&wanted.value), &found_template).is_empty()
 }
 
 /// The Service of a Gateway.
@@ -261,7 +349,9 @@ fn of_install<'a>(
         all.push(gateway_class::gateway_class(mesh));
     }
     if knows_references(observed) {
-        let mut readable = secrets::readable(gateways, &observed.grants());
+        let classless = observed.classless();
+        let refer = gateways.iter().chain(&classless);
+        let mut readable = secrets::readable(refer, &observed.grants());
         readable.retain(|namespace, _| observed.is_usable(namespace));
         all.extend(secrets::roles(mesh, &readable));
     }
@@ -269,7 +359,7 @@ fn of_install<'a>(
 }
 
 /// Whether it is known what Gateways refer to. Where it is not, what may be read stays as it is.
-fn knows_references(observed: &Observed) -> bool {
+pub(crate) fn knows_references(observed: &Observed) -> bool {
     [object::GATEWAY, object::GATEWAY_CLASS, object::REFERENCE_GRANT]
         .iter()
         .all(|kind| observed.knows(kind))
@@ -282,25 +372,12 @@ fn action(manifest: &Manifest, observed: &Observed) -> Option<Action> {
     };
     if manifest.key.kind == object::DEFINITION {
         // Their metadata is all that is watched, and their digest stands for the rest.
-        return (digest_of(found) != digest(manifest))
+        return (digest_of(found) != manifest.digest())
             .then(|| Action::Change(manifest.clone(), Vec::new()));
     }
     let found = serde_json::to_value(found).unwrap_or_default();
     let fields = differences(&manifest.value, &found);
     (!fields.is_empty()).then(|| Action::Change(manifest.clone(), fields))
-}
-
-/// Whether the object was once exactly as it is to be: then somebody else changed it.
-fn was_applied(manifest: &Manifest, observed: &Observed) -> bool {
-    observed.object(&manifest.key).is_some_and(|found| digest_of(found) == digest(manifest))
-}
-
-fn digest(manifest: &Manifest) -> Option<&str> {
-    manifest.value.get("metadata")?.get("annotations")?.get(DIGEST)?.as_str()
-}
-
-fn digest_of(found: &DynamicObject) -> Option<&str> {
-    found.metadata.annotations.as_ref()?.get(DIGEST).map(String::as_str)
 }
 
 fn finalizer(install: &MeshInstall) -> Option<Action> {

@@ -4,8 +4,11 @@
 //! changed, at most every [`PAUSE`]. What was written is put where the watches put what they see, so that
 //! the next plan does not want it again.
 
+mod rest;
+mod unseen;
+
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     net::{Ipv6Addr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -13,7 +16,6 @@ use std::{
 
 use futures_util::{StreamExt as _, stream, stream::BoxStream};
 use isthmus_api_server::{Elector, Event, Leadership, Resource, State, Watched, answer_probes, follow};
-use isthmus_crds::MeshInstall;
 use k8s_openapi::{api::core::v1::ObjectReference, jiff::Timestamp};
 use kube::{
     Client,
@@ -28,22 +30,23 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 
+use self::{rest::Resting, unseen::Unseen};
 use crate::{
-    apply::apply,
-    beside,
+    apply::{apply, found},
     component::READY_PORT,
+    difference::differences,
     object::{self, Kind, OURS, OWNED, ObjectKey},
     observed::{Observed, Place},
-    plan::{Action, Step, plan, without_install},
-    status::{Transition, superseded, unreadable},
+    plan::{Action, Step, next},
+    status::Transition,
 };
 
 /// The least time between two plans.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Until a plan is made again that waits for something which no watch tells of.
 const WAIT: Duration = Duration::from_secs(5);
-/// Until a plan is tried again of which a step failed: first, and at most.
-const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
+/// Until a plan is made again that was made of what is no longer so, when no watch tells what is.
+const STALE: Duration = Duration::from_secs(1);
 
 /// Runs until `shutdown`, as the replica called `pod`.
 pub async fn run(client: Client, place: Place, pod: &str, shutdown: impl Future<Output = ()>) {
@@ -121,7 +124,8 @@ struct Operator {
     observed: Observed,
     /// Kinds of which nothing is known yet.
     pending: BTreeSet<&'static Kind>,
-    retry: Duration,
+    resting: Resting,
+    unseen: Unseen,
 }
 
 impl Operator {
@@ -144,7 +148,8 @@ impl Operator {
         });
         let events = stream::select_all(streams).boxed();
         let observed = Observed::nothing(place, Timestamp::now());
-        Self { client, leadership, ready, recorder, events, observed, pending, retry: RETRY.0 }
+        let (resting, unseen) = <_>::default();
+        Self { client, leadership, ready, recorder, events, observed, pending, resting, unseen }
     }
 
     async fn run(mut self) {
@@ -161,6 +166,11 @@ impl Operator {
                 }
                 () = self.leadership.gained(), if !leads => next = Some(Instant::now()),
                 () = until(due), if due.is_some() && leads => next = self.turn().await,
+                () = until(self.unseen.due()) => {
+                    if self.ask().await {
+                        next = Some(Instant::now());
+                    }
+                }
             }
         }
     }
@@ -168,9 +178,15 @@ impl Operator {
     /// Takes note of what a watch told; whether anything is different now.
     fn see(&mut self, kind: &'static Kind, event: Event) -> bool {
         match event {
-            Event::Upsert(object) => self.put(ObjectKey::of(kind, &object), *object),
+            Event::Upsert(object) => {
+                let key = ObjectKey::of(kind, &object);
+                self.unseen.saw(&key, Some(&object));
+                self.put(key, *object)
+            }
             Event::Delete { namespace, name } => {
-                self.observed.objects.remove(&ObjectKey::new(kind, &namespace, &name)).is_some()
+                let key = ObjectKey::new(kind, &namespace, &name);
+                self.unseen.saw(&key, None);
+                self.observed.objects.remove(&key).is_some()
             }
             Event::State(state) => self.know(kind, state),
         }
@@ -222,57 +238,94 @@ impl Operator {
         self.observed.forbidden.insert(kind, why);
     }
 
+    /// Asks for what was written and that no watch tells of. Whether anything is different now.
+    async fn ask(&mut self) -> bool {
+        let mut news = false;
+        for key in self.unseen.overdue(Instant::now()) {
+            match found(&self.client, &key).await {
+                Ok(Some(object)) => {
+                    self.unseen.wrote(&key, &object, Instant::now());
+                    news |= self.put(key, object);
+                }
+                Ok(None) => {
+                    self.unseen.forget(&key);
+                    news |= self.observed.objects.remove(&key).is_some();
+                }
+                Err(error) => {
+                    tracing::debug!(%error, object = %key, "cannot be asked for");
+                    self.unseen.later(&key, Instant::now());
+                }
+            }
+        }
+        news
+    }
+
     /// Makes a plan and does it; when to make the next one if nothing happens.
     async fn turn(&mut self) -> Option<Instant> {
         self.observed.now = Timestamp::now();
-        let installs = self.observed.installs();
-        let install = installs.first();
-        let mut plan =
-            install.map_or_else(|| without_install(&self.observed), |it| plan(it, &self.observed));
-        plan.steps.extend(others(&installs, &self.observed));
-        plan.steps.extend(beside::of_nobody(install, &self.observed));
+        self.observed.failures = self.resting.failures();
+        let mut plan = next(&self.observed);
+        plan.steps = self.resting.without(plan.steps, Instant::now());
         for step in &plan.steps {
             tracing::info!(object = %step.action.key(), action = step.action.verb(), why = step.action.why(), "apply");
         }
-        let leadership = self.leadership.clone();
-        let applied = apply(&self.client, &plan, &|| leadership.holds()).await;
+        let (leads, mut lost) = (self.leadership.clone(), self.leadership.clone());
+        let may_write = || leads.holds();
+        let applied = tokio::select! {
+            biased;
+            // What was asked for may still be done: it is fenced by what was seen. The rest is not begun.
+            () = lost.lost() => return Some(Instant::now()),
+            applied = apply(&self.client, &plan, &may_write) => applied,
+        };
         for (key, error) in &applied.failures {
-            tracing::warn!(object = %key, error, "cannot be written");
+            tracing::warn!(object = %key, %error, "cannot be written");
         }
-        let mut news = false;
+        let (mut news, mut told) = (false, false);
         for (key, object) in applied.written {
-            news |= self.put(key, object);
+            told |= key.kind == object::MESH_INSTALL;
+            self.see_overruled(&plan.steps, &key, &object);
+            if self.put(key.clone(), object.clone()) {
+                self.unseen.wrote(&key, &object, Instant::now());
+                news = true;
+            }
         }
-        if let Some(install) = install {
-            self.tell(install, plan.transitions).await;
+        if !leads.holds() {
+            return Some(Instant::now());
         }
-        self.next(applied.failures, news, plan.waits)
+        news |= self.resting.note(&plan.steps, applied.failures, Instant::now());
+        // A status that is not written yet is as new the next time.
+        if told {
+            self.tell(plan.transitions).await;
+        }
+        // What is new in the status has yet to be told, and what was written may ask for more, while the
+        // watches tell of nothing that is not known already.
+        let soon = [(news, PAUSE), (applied.stale, STALE), (plan.waits, WAIT)];
+        let soon = soon.into_iter().filter(|(so, _)| *so).map(|(_, wait)| Instant::now() + wait);
+        soon.chain(self.resting.ends()).min()
     }
 
-    fn next(
-        &mut self,
-        failures: BTreeMap<ObjectKey, String>,
-        news: bool,
-        waits: bool,
-    ) -> Option<Instant> {
-        let failed = !failures.is_empty();
-        let news = news || failures != self.observed.failures;
-        self.observed.failures = failures;
-        if news {
-            // The status has yet to say so, or not to say so any longer; and what was written may ask for
-            // more, while the watches tell of nothing that is not known already.
-            return Some(Instant::now() + PAUSE);
+    /// Takes note of what was another one's in `object` as soon as it was written.
+    fn see_overruled(&mut self, steps: &[Step], key: &ObjectKey, object: &DynamicObject) {
+        let of = |step: &&Step| step.action.key() == key && !matches!(step.action, Action::Status(_));
+        let Some((Action::Create(manifest) | Action::Change(manifest, _), wish)) =
+            steps.iter().find(of).map(|step| (&step.action, rest::wish(&step.action)))
+        else {
+            return;
+        };
+        if manifest.digest().is_none() || key.kind == object::DEFINITION {
+            return;
         }
-        if failed {
-            let wait = self.retry;
-            self.retry = (wait * 2).min(RETRY.1);
-            return Some(Instant::now() + wait);
+        let fields = differences(&wish, &serde_json::to_value(object).unwrap_or_default());
+        if fields.is_empty() {
+            self.observed.overruled.remove(key);
+        } else {
+            let fields = fields.into_iter().map(|field| field.path).collect();
+            self.observed.overruled.insert(key.clone(), fields);
         }
-        self.retry = RETRY.0;
-        waits.then(|| Instant::now() + WAIT)
     }
 
-    async fn tell(&self, install: &MeshInstall, transitions: Vec<Transition>) {
+    async fn tell(&self, transitions: Vec<Transition>) {
+        let Some(install) = self.observed.install() else { return };
         let meta = &install.metadata;
         let reference = ObjectReference {
             api_version: Some(object::MESH_INSTALL.api_version()),
@@ -296,17 +349,6 @@ impl Operator {
     }
 }
 
-/// Statuses of MeshInstalls that are not in force, and of those that cannot be read.
-fn others(installs: &[MeshInstall], observed: &Observed) -> Vec<Step> {
-    let (first, others) = installs.split_first().map_or((None, installs), |(one, all)| (Some(one), all));
-    let name = first.and_then(|first| first.metadata.name.as_deref()).unwrap_or_default();
-    let statuses = others.iter().filter_map(|install| superseded(install, name, observed));
-    let unread = observed.unreadable_installs();
-    let unread = unread.filter_map(|(object, why)| unreadable(object, &why, observed));
-    let all = statuses.chain(unread);
-    all.map(|manifest| Step { unit: None, action: Action::Status(manifest) }).collect()
-}
-
 async fn until(due: Option<Instant>) {
     match due {
         Some(due) => sleep_until(due).await,
@@ -316,7 +358,5 @@ async fn until(due: Option<Instant>) {
 
 /// Whether `known` was written after `object`, which a watch told of late.
 fn is_newer(known: &DynamicObject, object: &DynamicObject) -> bool {
-    let version =
-        |object: &DynamicObject| object.metadata.resource_version.as_ref()?.parse::<u64>().ok();
-    known.metadata.uid == object.metadata.uid && version(known) > version(object)
+    known.metadata.uid == object.metadata.uid && unseen::version(known) > unseen::version(object)
 }

@@ -3,15 +3,19 @@
 use std::collections::BTreeMap;
 
 use isthmus_crds::{InventoryEntry, MeshInstall, MeshInstallStatus};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+    jiff::Timestamp,
+};
 use kube::core::DynamicObject;
 use serde_json::json;
 
 use crate::{
     component::definitions,
     object::{self, Manifest, ObjectKey},
-    observed::{Observed, SeenGateway},
+    observed::{InForce, Observed, SeenGateway},
     parameters::Parameters,
+    plan::{Action, Step},
     revision::Choice,
     rollout::Rollout,
 };
@@ -24,9 +28,18 @@ pub struct Findings {
     /// How far the control plane is.
     pub control_plane: Rollout,
     /// How far the proxies of each Gateway are.
-    pub proxies: BTreeMap<ObjectKey, Rollout>,
+    pub proxies: BTreeMap<ObjectKey, Proxies>,
     /// Fields that others changed and that are left so.
     pub drifted: Vec<String>,
+}
+
+/// The proxies of a Gateway.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Proxies {
+    /// How far they are.
+    pub rollout: Rollout,
+    /// Whether that says something of the revision that they are to run with.
+    pub counts: bool,
 }
 
 /// Something that is told once, as an event of the MeshInstall.
@@ -58,8 +71,24 @@ pub fn of(
     ((new != old).then(|| manifest(install, &new)), transitions)
 }
 
+/// Statuses of MeshInstalls that are not in force, and of those that cannot be read.
+pub fn of_others(observed: &Observed) -> Vec<Step> {
+    let in_force = match observed.in_force() {
+        InForce::Nobody => String::new(),
+        InForce::Install(install) => install.metadata.name.unwrap_or_default(),
+        InForce::Unreadable(name) => name,
+    };
+    let installs = observed.installs();
+    let others = installs.iter().filter(|install| install.metadata.name.as_ref() != Some(&in_force));
+    let others = others.filter_map(|install| superseded(install, &in_force, observed));
+    let unread = observed.unreadable_installs();
+    let unread = unread.filter_map(|(object, why)| unreadable(object, &why, observed));
+    let all = others.chain(unread);
+    all.map(|manifest| Step { unit: None, action: Action::Status(manifest) }).collect()
+}
+
 /// The status of a MeshInstall that is not in force, since `other` is older.
-pub fn superseded(install: &MeshInstall, other: &str, observed: &Observed) -> Option<Manifest> {
+fn superseded(install: &MeshInstall, other: &str, observed: &Observed) -> Option<Manifest> {
     let message =
         format!("MeshInstall {other} is older and in force: a cluster has one mesh; delete one of them");
     let old = install.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
@@ -74,23 +103,62 @@ pub fn superseded(install: &MeshInstall, other: &str, observed: &Observed) -> Op
 }
 
 /// The status of a MeshInstall that cannot be read: that nothing is done for it, and why (case F11).
-pub fn unreadable(object: &DynamicObject, why: &str, observed: &Observed) -> Option<Manifest> {
+fn unreadable(object: &DynamicObject, why: &str, observed: &Observed) -> Option<Manifest> {
     let meta = &object.metadata;
     let mut install = MeshInstall::new(meta.name.as_deref().unwrap_or_default(), <_>::default());
     install.metadata = meta.clone();
     install.status =
         object.data.get("status").and_then(|status| serde_json::from_value(status.clone()).ok());
-    let message = format!(
+    let verdict = Verdict::no("Ready", "Unreadable", cannot_read(why, observed));
+    only_ready(&install, verdict, observed)
+}
+
+/// Why nothing is done for an object that cannot be read.
+pub(crate) fn cannot_read(why: &str, observed: &Observed) -> String {
+    format!(
         "this operator, of version {}, cannot read it, and leaves everything as it is: {why}; remove what \
          a later version has brought, or upgrade the operator",
         observed.place.version
-    );
+    )
+}
+
+/// The reason that [`uninstalling`] gives.
+const UNINSTALLING: &str = "Uninstalling";
+
+/// The status of a MeshInstall that is to be deleted, while `left` is still there.
+pub(crate) fn uninstalling(
+    install: &MeshInstall,
+    left: &[String],
+    observed: &Observed,
+) -> (Option<Manifest>, Vec<Transition>) {
+    let verdict = Verdict::no("Ready", UNINSTALLING, format!("still there: {}", list(left)));
+    let first = ends_since(install).is_none().then(|| Transition {
+        warning: false,
+        reason: UNINSTALLING.to_owned(),
+        message: verdict.message.clone(),
+    });
+    (only_ready(install, verdict, observed), first.into_iter().collect())
+}
+
+/// Since when it is told that `install` is uninstalled. By that its end is timed, so that an operator which
+/// was away in between begins in order.
+pub(crate) fn ends_since(install: &MeshInstall) -> Option<Timestamp> {
+    let conditions = install.status.iter().flat_map(|status| &status.conditions);
+    let told = conditions.into_iter().find(|one| one.type_ == "Ready" && one.reason == UNINSTALLING);
+    told.map(|told| told.last_transition_time.0)
+}
+
+/// The status of `install` with this condition alone, when it is not so already.
+fn only_ready(install: &MeshInstall, verdict: Verdict, observed: &Observed) -> Option<Manifest> {
+    let begins = verdict.reason == UNINSTALLING && ends_since(install).is_none();
     let mut new = install.status.clone().unwrap_or_default();
-    let verdict = Verdict::no("Ready", "Unreadable", message);
-    let ready = condition(verdict, &new.conditions, meta.generation, observed);
-    new.observed_generation = meta.generation;
+    let mut ready = condition(verdict, &new.conditions, install.metadata.generation, observed);
+    if begins {
+        ready.last_transition_time = Time(observed.now);
+    }
+    new.observed_generation = install.metadata.generation;
     new.conditions = vec![ready];
-    (install.status.as_ref() != Some(&new)).then(|| manifest(&install, &new))
+    (install.status.as_ref() != Some(&new)).then(|| manifest(install, &new))
 }
 
 fn manifest(install: &MeshInstall, status: &MeshInstallStatus) -> Manifest {
@@ -151,10 +219,8 @@ fn gateway_api(observed: &Observed) -> Verdict {
 
 fn ready(observed: &Observed, findings: &Findings, gateway_api: &Verdict) -> Verdict {
     const KIND: &str = "Ready";
-    let of_gateway = |key: &&ObjectKey| observed.object(key).is_none_or(|found| !is_of_gateway(found));
-    let mut failures = observed.failures.iter().filter(|(key, _)| of_gateway(key));
-    if let Some((key, error)) = failures.next() {
-        return Verdict::no(KIND, "ApplyFailed", format!("{key} cannot be written: {error}"));
+    if let Some(message) = failures(observed, is_of_install).next() {
+        return Verdict::no(KIND, "ApplyFailed", message);
     }
     if let Some(message) = definitions::outdated(observed) {
         return Verdict::no(KIND, "DefinitionsOutdated", message);
@@ -176,10 +242,11 @@ fn ready(observed: &Observed, findings: &Findings, gateway_api: &Verdict) -> Ver
         );
         return Verdict::no(KIND, "RolledBack", message);
     }
-    match &findings.control_plane {
-        Rollout::Failed(message) => return Verdict::no(KIND, "Failed", message.clone()),
-        Rollout::Progressing(message) => return Verdict::no(KIND, "Progressing", message.clone()),
-        Rollout::Complete => {}
+    if let Some(message) = findings.control_plane.missing() {
+        return Verdict::no(KIND, reason([&findings.control_plane]), message);
+    }
+    if let Some(verdict) = behind(findings) {
+        return verdict;
     }
     if !gateway_api.holds {
         return Verdict::no(KIND, gateway_api.reason, gateway_api.message.clone());
@@ -187,23 +254,61 @@ fn ready(observed: &Observed, findings: &Findings, gateway_api: &Verdict) -> Ver
     Verdict::yes(KIND, "InForce", format!("version {} runs", findings.choice.target.version))
 }
 
-fn is_of_gateway(found: &DynamicObject) -> bool {
-    crate::observed::owner(found).is_some_and(|owner| owner.kind == object::GATEWAY.kind)
+/// That the control plane runs what is asked for, and proxies that ran before do not yet.
+fn behind(findings: &Findings) -> Option<Verdict> {
+    if !findings.choice.is_unproven() {
+        return None;
+    }
+    let counted = findings.proxies.values().filter(|proxies| proxies.counts);
+    let missing = counted.clone().filter_map(|proxies| proxies.rollout.missing());
+    let missing: Vec<String> = missing.map(str::to_owned).collect();
+    let reason = reason(counted.map(|proxies| &proxies.rollout));
+    let version = &findings.choice.target.version;
+    let message =
+        format!("the control plane runs version {version}, and proxies do not: {}", list(&missing));
+    (!missing.is_empty()).then(|| Verdict::no("Ready", reason, message))
+}
+
+/// The reason why some of these do not run.
+pub(crate) fn reason<'a>(rollouts: impl IntoIterator<Item = &'a Rollout>) -> &'static str {
+    if rollouts.into_iter().any(Rollout::is_failed) { "Failed" } else { "Progressing" }
+}
+
+/// What could not be written, in sentences, of those units.
+pub(crate) fn failures<'a>(
+    observed: &'a Observed,
+    of: impl Fn(Option<&ObjectKey>) -> bool + 'a,
+) -> impl Iterator<Item = String> + 'a {
+    let failed = observed.failures.iter().filter(move |(_, failure)| of(failure.unit.as_ref()));
+    failed.map(|(key, failure)| format!("{key} cannot be written: {failure}"))
+}
+
+fn is_of_install(unit: Option<&ObjectKey>) -> bool {
+    unit.is_none_or(|unit| unit.kind == object::MESH_INSTALL)
+}
+
+fn is_of_gateway(unit: Option<&ObjectKey>) -> bool {
+    unit.is_some_and(|unit| unit.kind == object::GATEWAY)
 }
 
 fn proxies(observed: &Observed, findings: &Findings) -> Verdict {
     const KIND: &str = "ProxiesReady";
-    let missing = findings.proxies.values().filter_map(|rollout| match rollout {
-        Rollout::Complete => None,
-        Rollout::Progressing(message) | Rollout::Failed(message) => Some(message.clone()),
-    });
+    let rollouts = || findings.proxies.values().map(|proxies| &proxies.rollout);
+    let failed: Vec<String> = failures(observed, is_of_gateway).collect();
     let left = observed.gateways().into_iter().filter_map(|seen| left_as_it_is(&seen, observed));
-    let missing: Vec<String> = missing.chain(left).collect();
+    let reason = if failed.is_empty() { reason(rollouts()) } else { "Failed" };
+    let failed = failed.into_iter().chain(rollouts().filter(|one| one.is_failed()).filter_map(text));
+    let waiting = rollouts().filter(|one| !one.is_failed()).filter_map(text);
+    let missing: Vec<String> = failed.chain(left).chain(waiting).collect();
     match (missing.len(), findings.proxies.len()) {
         (0, 0) => Verdict::yes(KIND, "NoGateways", "there is no Gateway of this mesh"),
         (0, all) => Verdict::yes(KIND, "Running", format!("the proxies of all {all} Gateways run")),
-        _ => Verdict::no(KIND, "Progressing", list(&missing)),
+        _ => Verdict::no(KIND, reason, list(&missing)),
     }
+}
+
+fn text(rollout: &Rollout) -> Option<String> {
+    rollout.missing().map(str::to_owned)
 }
 
 /// Why nothing is done for a Gateway, if so.

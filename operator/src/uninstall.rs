@@ -12,6 +12,7 @@ use crate::{
     object::{self, ObjectKey},
     observed::{Observed, owner},
     plan::{Action, FINALIZER, Plan, Step, delete, with_finalizers},
+    status::{ends_since, uninstalling},
 };
 
 /// For so long, in seconds, the order is kept.
@@ -29,15 +30,35 @@ pub fn plan(install: &MeshInstall, observed: &Observed) -> Plan {
             left.iter().filter_map(|(key, found)| delete(key, found, key.kind == object::DEPLOYMENT));
         steps.extend(actions.map(|action| Step { unit: None, action }));
         if !left.is_empty() && patient {
-            return Plan { steps, transitions: Vec::new(), waits: true };
+            let left: Vec<String> =
+                left.into_iter().map(|(key, found)| why(key, found, observed)).collect();
+            let (status, transitions) = uninstalling(install, &left, observed);
+            steps.extend(status.map(|manifest| Step { unit: None, action: Action::Status(manifest) }));
+            return Plan { steps, transitions, waits: true };
         }
     }
     let held = install.metadata.finalizers.iter().flatten().any(|name| name == FINALIZER);
     let release = held.then(|| {
         Action::Change(with_finalizers(object::MESH_INSTALL, &install.metadata, &[]), Vec::new())
     });
-    steps.extend(release.map(|action| Step { unit: None, action }));
+    // Nothing that fails keeps it any longer.
+    let key =
+        ObjectKey::new(object::MESH_INSTALL, "", install.metadata.name.as_deref().unwrap_or_default());
+    steps.extend(release.map(|action| Step { unit: Some(key), action }));
     Plan { steps, transitions: Vec::new(), waits: false }
+}
+
+/// An object that is still there, and what keeps it.
+fn why(key: &ObjectKey, found: &DynamicObject, observed: &Observed) -> String {
+    if let Some(failure) = observed.failures.get(key) {
+        return format!("{key} cannot be deleted: {failure}");
+    }
+    let held: Vec<&str> = found.metadata.finalizers.iter().flatten().map(String::as_str).collect();
+    match held.as_slice() {
+        [] => key.to_string(),
+        ["foregroundDeletion"] => format!("{key}, whose pods end first"),
+        held => format!("{key}, which is kept by its finalizers {}", held.join(", ")),
+    }
 }
 
 /// What goes together.
@@ -66,7 +87,13 @@ impl Stage {
     }
 }
 
+/// Whether the order was kept for long enough since the end was first seen. Where that cannot be written
+/// down, it was seen when the MeshInstall was deleted.
 fn is_late(install: &MeshInstall, observed: &Observed) -> bool {
-    let since = install.metadata.deletion_timestamp.as_ref();
-    since.is_some_and(|since| observed.now.as_second() - since.0.as_second() > PATIENCE_SECONDS)
+    let key =
+        ObjectKey::new(object::MESH_INSTALL, "", install.metadata.name.as_deref().unwrap_or_default());
+    let deleted = || install.metadata.deletion_timestamp.as_ref().map(|time| time.0);
+    let deleted = || deleted().filter(|_| observed.failures.contains_key(&key));
+    let since = ends_since(install).or_else(deleted);
+    since.is_some_and(|since| observed.now.as_second() - since.as_second() > PATIENCE_SECONDS)
 }

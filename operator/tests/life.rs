@@ -9,123 +9,20 @@
 )]
 
 mod common;
+#[path = "common/mesh.rs"]
+mod mesh;
 
-use common::{observed, perform, put};
+use common::{perform, put};
 use isthmus_operator::{
     object::{self, ObjectKey},
     observed::Observed,
-    plan::{Plan, plan},
+    plan::{Plan, Step, plan},
 };
-use serde_json::{Value, json};
-
-const THERE: &str = include_str!("../testdata/gateways/there.yaml");
-
-/// Plans until there is nothing to do.
-fn settle(observed: &mut Observed) {
-    for _ in 0..20 {
-        let Some(install) = observed.install() else { return };
-        let next = plan(&install, observed);
-        if next.steps.is_empty() && !next.waits {
-            return;
-        }
-        perform(observed, &next);
-        end_what_is_released(observed);
-    }
-    panic!("no rest after 20 plans");
-}
-
-/// An object that is to go and that nobody holds is gone.
-fn end_what_is_released(observed: &mut Observed) {
-    observed.objects.retain(|_, object| {
-        let meta = &object.metadata;
-        meta.deletion_timestamp.is_none() || meta.finalizers.as_ref().is_some_and(|all| !all.is_empty())
-    });
-}
-
-/// What the API server's controllers say of each Deployment: its pods run, or they do not.
-fn pods(observed: &mut Observed, run: impl Fn(&str) -> bool) {
-    let all: Vec<Value> = observed
-        .of(object::DEPLOYMENT)
-        .map(|(_, object)| serde_json::to_value(object).unwrap())
-        .collect();
-    for mut deployment in all {
-        let ok =
-            run(deployment.pointer("/spec/template/spec/containers/0/image").unwrap().as_str().unwrap());
-        let replicas = deployment.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1);
-        deployment["status"] = json!({
-            "observedGeneration": deployment["metadata"]["generation"],
-            "replicas": if ok { replicas } else { replicas + 1 },
-            "updatedReplicas": replicas,
-            "availableReplicas": replicas,
-            "conditions": [{
-                "type": "Progressing",
-                "reason": if ok { "NewReplicaSetAvailable" } else { "ProgressDeadlineExceeded" },
-            }],
-        });
-        put(observed, deployment);
-    }
-}
-
-/// Somebody edits the MeshInstall.
-fn edit(observed: &mut Observed, change: impl FnOnce(&mut Value)) {
-    let install = observed.of(object::MESH_INSTALL).next().unwrap().1;
-    let mut install = serde_json::to_value(install).unwrap();
-    let generation = install["metadata"]["generation"].as_i64().unwrap();
-    install["metadata"]["generation"] = (generation + 1).into();
-    change(&mut install);
-    put(observed, install);
-}
-
-fn condition(observed: &Observed, kind: &str) -> String {
-    let install = observed.install().unwrap();
-    let all = install.status.unwrap().conditions;
-    let found = all.iter().find(|condition| condition.type_ == kind).unwrap();
-    format!("{} {}: {}", found.status, found.reason, found.message)
-}
-
-fn healthy(observed: &Observed) -> String {
-    observed.install().unwrap().status.unwrap().healthy.unwrap().version
-}
-
-/// The images of the control plane and of the Gateway's proxies.
-fn images(observed: &Observed) -> [String; 2] {
-    [("isthmus-system", "isthmus-control-plane"), ("shop", "web-isthmus")].map(|(namespace, name)| {
-        let key = ObjectKey::new(object::DEPLOYMENT, namespace, name);
-        let image =
-            observed.object(&key).unwrap().data.pointer("/spec/template/spec/containers/0/image");
-        image.unwrap().as_str().unwrap().to_owned()
-    })
-}
-
-fn with_gateway_api(yaml: &str) -> Observed {
-    let mut observed = observed(yaml);
-    for plural in ["gatewayclasses", "gateways", "httproutes"] {
-        let annotations = json!({
-            "gateway.networking.k8s.io/bundle-version": "v1.7.0",
-            "gateway.networking.k8s.io/channel": "standard",
-        });
-        let name = format!("{plural}.gateway.networking.k8s.io");
-        let meta = json!({ "name": name, "annotations": annotations });
-        put(&mut observed, json!({ "kind": "CustomResourceDefinition", "metadata": meta }));
-    }
-    observed
-}
-
-/// Until the mesh runs.
-fn run(observed: &mut Observed) {
-    for _ in 0..3 {
-        settle(observed);
-        pods(observed, |_| true);
-    }
-    settle(observed);
-}
-
-/// A cluster with a mesh that runs.
-fn running() -> Observed {
-    let mut observed = with_gateway_api(THERE);
-    run(&mut observed);
-    observed
-}
+use mesh::{
+    THERE, change, condition, edit, healthy, images, pods, run, run_by, running, settle,
+    with_gateway_api,
+};
+use serde_json::json;
 
 #[test]
 fn f9_at_rest_nothing_is_planned() {
@@ -224,23 +121,6 @@ fn f15_a_revision_that_does_not_run_is_undone() {
     run(&mut observed);
     assert_eq!(images(&observed), good);
     assert_eq!(condition(&observed, "Ready"), "True InForce: version 0.1.0 runs");
-}
-
-/// The image and the control plane of the Gateway's proxies.
-fn run_by(observed: &Observed) -> [String; 2] {
-    let key = ObjectKey::new(object::DEPLOYMENT, "shop", "web-isthmus");
-    let deployment = &observed.object(&key).unwrap().data;
-    ["image", "args/1"].map(|field| {
-        let field = deployment.pointer(&format!("/spec/template/spec/containers/0/{field}"));
-        field.unwrap().as_str().unwrap().to_owned()
-    })
-}
-
-/// Changes a MeshRevision or a Gateway.
-fn change(observed: &mut Observed, key: &ObjectKey, change: impl FnOnce(&mut Value)) {
-    let mut value = serde_json::to_value(observed.object(key).unwrap()).unwrap();
-    change(&mut value);
-    put(observed, value);
 }
 
 const OWN: [&str; 2] = ["isthmus.dev/proxy:0.1.0", "isthmus-control-plane.isthmus-system.svc:15012"];
@@ -347,6 +227,10 @@ fn f10_the_end_comes_though_pods_do_not_go() {
         install["metadata"]["deletionTimestamp"] = "2025-12-31T23:50:00Z".into();
     });
     let install = observed.install().unwrap();
-    let last = plan(&install, &observed);
+    let first = plan(&install, &observed);
+    let told = first.steps.last().unwrap().action.clone();
+    perform(&mut observed, &Plan { steps: vec![Step { unit: None, action: told }], ..Plan::default() });
+    observed.now = "2026-01-01T00:03:00Z".parse().unwrap();
+    let last = plan(&observed.install().unwrap(), &observed);
     assert_eq!(last.steps.last().unwrap().action.key().kind, object::MESH_INSTALL);
 }

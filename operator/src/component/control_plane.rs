@@ -33,6 +33,7 @@ pub fn deployment(mesh: &Mesh) -> Manifest {
     let spec = DeploymentSpec {
         replicas: Some(i32::from(replicas(given))),
         selector: pods(mesh),
+        min_ready_seconds: Some(min_ready(mesh)),
         progress_deadline_seconds: Some(mesh.timeout.try_into().unwrap_or(i32::MAX)),
         strategy: Some(never_fewer()),
         template: PodTemplateSpec {
@@ -46,6 +47,13 @@ pub fn deployment(mesh: &Mesh) -> Manifest {
     };
     let metadata = mesh.control_plane_meta(object::DEPLOYMENT);
     Manifest::new(object::DEPLOYMENT, &Deployment { metadata, spec: Some(spec), status: None })
+}
+
+/// For so long, in seconds, a pod is ready before it counts: one that ends soon after it was ready has not
+/// run. An API server wants it to be less than the time in which a roll-out is to make progress.
+pub(super) fn min_ready(mesh: &Mesh) -> i32 {
+    const SECONDS: u32 = 5;
+    SECONDS.min(mesh.timeout.saturating_sub(1)).try_into().unwrap_or_default()
 }
 
 /// A roll-out that ends no pod before its successor is ready.

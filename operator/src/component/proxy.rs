@@ -57,6 +57,8 @@ pub struct Edge<'a> {
     pub parameters: &'a Parameters,
     /// Its Service, where there is one.
     pub service: Option<&'a DynamicObject>,
+    /// How many proxies its Deployment asks for, where there is one.
+    pub found: Option<i64>,
 }
 
 /// The objects of a Gateway, in the order in which they are made.
@@ -71,9 +73,9 @@ pub fn deployment(edge: Edge<'_>) -> Manifest {
     let proxy = &edge.revision.proxy;
     let pods = edge.pods();
     let spec = DeploymentSpec {
-        // Where there is an autoscaler the number is its own.
-        replicas: proxy.autoscale.is_none().then(|| i32::from(replicas(proxy))),
+        replicas: given(proxy),
         selector: pods.clone(),
+        min_ready_seconds: Some(control_plane::min_ready(edge.mesh)),
         progress_deadline_seconds: Some(edge.mesh.timeout.try_into().unwrap_or(i32::MAX)),
         strategy: Some(control_plane::never_fewer()),
         template: PodTemplateSpec {
@@ -87,7 +89,25 @@ pub fn deployment(edge: Edge<'_>) -> Manifest {
         ..DeploymentSpec::default()
     };
     let metadata = edge.meta();
-    Manifest::new(object::DEPLOYMENT, &Deployment { metadata, spec: Some(spec), status: None })
+    let deployment = Deployment { metadata, spec: Some(spec), status: None };
+    let manifest = Manifest::new(object::DEPLOYMENT, &deployment);
+    match given(proxy) {
+        Some(_) => manifest,
+        None => manifest.holding("/spec", "replicas", kept(edge)),
+    }
+}
+
+/// How many proxies there are to be, where nobody else decides it.
+fn given(proxy: &Proxy) -> Option<i32> {
+    proxy.replicas.filter(|_| proxy.autoscale.is_none()).map(i32::from)
+}
+
+/// As many as there are, where an autoscaler of ours or somebody else decides it; at first the least. An
+/// autoscaler keeps its bounds by itself, but does nothing where there are none.
+fn kept(edge: Edge<'_>) -> i64 {
+    let proxy = &edge.revision.proxy;
+    let found = edge.found.unwrap_or(replicas(proxy).into());
+    if proxy.autoscale.is_some() { found.max(1) } else { found }
 }
 
 fn pod(edge: Edge<'_>, pods: &LabelSelector) -> PodSpec {
@@ -202,7 +222,7 @@ pub(super) fn ports(gateway: &Gateway) -> BTreeSet<(u16, &'static str)> {
     gateway.listeners.iter().map(|listener| (listener.port, protocol(&listener.protocol))).collect()
 }
 
-/// Lets nodes be emptied one proxy at a time; none where there is one only.
+/// Lets nodes be emptied one proxy at a time; none where there is never more than one.
 fn disruption_budget(edge: Edge<'_>) -> Option<Manifest> {
     let proxy = &edge.revision.proxy;
     let spec = PodDisruptionBudgetSpec {
@@ -212,7 +232,8 @@ fn disruption_budget(edge: Edge<'_>) -> Option<Manifest> {
     };
     let metadata = edge.meta();
     let budget = PodDisruptionBudget { metadata, spec: Some(spec), status: None };
-    (replicas(proxy) > 1).then(|| Manifest::new(object::DISRUPTION_BUDGET, &budget))
+    let several = replicas(proxy) > 1 || proxy.autoscale.is_some();
+    several.then(|| Manifest::new(object::DISRUPTION_BUDGET, &budget))
 }
 
 fn autoscaler(edge: Edge<'_>) -> Option<Manifest> {

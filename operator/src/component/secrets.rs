@@ -24,9 +24,12 @@ pub const NAME: &str = "isthmus-gateways";
 pub type Readable = BTreeMap<String, BTreeSet<String>>;
 
 /// What `gateways` let the control plane read, given `grants`.
-pub fn readable(gateways: &[SeenGateway<'_>], grants: &[Arc<ReferenceGrant>]) -> Readable {
+pub fn readable<'a>(
+    gateways: impl Iterator<Item = &'a SeenGateway<'a>>,
+    grants: &[Arc<ReferenceGrant>],
+) -> Readable {
     let mut all = Readable::new();
-    let facts = gateways.iter().filter_map(|seen| seen.fact.as_ref());
+    let facts = gateways.filter_map(|seen| seen.fact.as_ref());
     for secret in facts.flat_map(|gateway| granted_secrets(gateway, Grants(grants))) {
         all.entry(secret.namespace.clone()).or_default().insert(secret.name.clone());
     }

@@ -3,13 +3,14 @@
 use std::{fmt::Write as _, sync::Arc};
 
 use isthmus_operator::{
+    FIELD_MANAGER,
     object::{self, Kind, ObjectKey},
     observed::{Observed, Place},
     plan::{Action, Plan},
 };
 use k8s_openapi::jiff::Timestamp;
 use kube::core::DynamicObject;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const KINDS: &[&Kind] = &[
     object::MESH_INSTALL,
@@ -45,9 +46,10 @@ pub fn observed(yaml: &str) -> Observed {
 }
 
 /// Puts an object in its place; one without a uid gets its kind and name as one.
-pub fn put(observed: &mut Observed, value: Value) {
+pub fn put(observed: &mut Observed, mut value: Value) {
     let name = value["kind"].as_str().unwrap();
     let kind = KINDS.iter().find(|kind| kind.kind == name).unwrap();
+    value["apiVersion"] = kind.api_version().into();
     let mut object: DynamicObject = serde_json::from_value(value).unwrap();
     let key = ObjectKey::of(kind, &object);
     let uid = format!("uid-of-{}-{}", kind.plural, key.name);
@@ -56,13 +58,13 @@ pub fn put(observed: &mut Observed, value: Value) {
     observed.objects.insert(key, Arc::new(object));
 }
 
-/// Does a plan to what is there, as an API server would: a status is kept apart from the rest, and what
-/// is deleted is gone at once.
+/// Does a plan to what is there, as an API server would: a status is kept apart from the rest, a field that
+/// is written no longer is gone, unless it is another one's by now, and what is deleted is gone at once.
 #[allow(dead_code, reason = "not every test uses it")]
 pub fn perform(observed: &mut Observed, plan: &Plan) {
     for step in &plan.steps {
         match &step.action {
-            Action::Create(manifest) => put(observed, manifest.value.clone()),
+            Action::Create(manifest) => put(observed, written(Value::Null, &manifest.value)),
             Action::Status(manifest) => {
                 let found = observed.object(&manifest.key).unwrap();
                 let mut value = serde_json::to_value(found).unwrap();
@@ -71,15 +73,47 @@ pub fn perform(observed: &mut Observed, plan: &Plan) {
             }
             Action::Change(manifest, _) => {
                 let found = observed.object(&manifest.key).unwrap();
-                let mut value = serde_json::to_value(found).unwrap();
+                let value = serde_json::to_value(found).unwrap();
                 let spec = value.get("spec").cloned();
-                merge(&mut value, &manifest.value);
+                let mut value = written(value, &manifest.value);
                 if value.get("spec") != spec.as_ref() {
                     value["metadata"]["generation"] = (found.metadata.generation.unwrap() + 1).into();
                 }
                 put(observed, value);
             }
             Action::Delete { key, .. } => drop(observed.objects.remove(key)),
+        }
+    }
+}
+
+/// What becomes of `found` by a server-side apply: the fields that were applied the last time and are not now
+/// are removed, and what is then missing gets its default.
+fn written(mut found: Value, applied: &Value) -> Value {
+    let mut applied = applied.clone();
+    let fields = applied["metadata"].as_object_mut().unwrap();
+    fields.remove("uid");
+    fields.remove("resourceVersion");
+    let last = found.pointer("/metadata/managedFields/0/fieldsV1").cloned();
+    if let Some(last) = last {
+        remove(&mut found, &last, &applied);
+    }
+    merge(&mut found, &applied);
+    if found["kind"] == "Deployment" && found["spec"]["replicas"].is_null() {
+        found["spec"]["replicas"] = 1.into();
+    }
+    found["metadata"]["managedFields"] = json!([{ "manager": FIELD_MANAGER, "fieldsV1": applied }]);
+    found
+}
+
+/// Removes from `found` what is still as it was in `last`, and is not in `now`.
+fn remove(found: &mut Value, last: &Value, now: &Value) {
+    let (Some(found), Some(last)) = (found.as_object_mut(), last.as_object()) else { return };
+    for (field, last) in last {
+        let Some(value) = found.get_mut(field) else { continue };
+        match now.get(field) {
+            Some(now) => remove(value, last, now),
+            None if value == last => drop(found.remove(field)),
+            None => remove(value, last, &Value::Null),
         }
     }
 }

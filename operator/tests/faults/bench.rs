@@ -3,9 +3,8 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
-    io::{Read as _, Seek as _},
-    path::PathBuf,
+    fs,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -22,6 +21,7 @@ use kube::{
     core::DynamicObject,
 };
 use serde_json::{Value, json};
+use tempfile::NamedTempFile;
 use tokio::{sync::mpsc, task::block_in_place, time::sleep};
 
 /// Enough for anything here on a busy machine.
@@ -58,13 +58,28 @@ pub(crate) struct Bench {
     server: ApiServer,
 }
 
+/// A way to the API server.
+pub(crate) struct Way {
+    pub(crate) proxy: Proxy,
+    kubeconfig: PathBuf,
+}
+
+impl Way {
+    /// Another operator, by this way.
+    pub(crate) fn operator(&self) -> Operator {
+        Operator::start("operator-1", &self.kubeconfig)
+    }
+}
+
+/// Who the operator is.
+const ACCOUNT: &str = "system:serviceaccount:isthmus-system:isthmus-operator";
+
 impl Bench {
     pub(crate) async fn new() -> Self {
         let server = block_in_place(|| ApiServer::start().unwrap());
         let client = connect(Some(&server.kubeconfig()), None).await.unwrap();
         let proxy = Proxy::before(&server).await.unwrap();
-        let account = "system:serviceaccount:isthmus-system:isthmus-operator";
-        let kubeconfig = proxy.kubeconfig(&server, Some(account)).unwrap();
+        let kubeconfig = proxy.kubeconfig(&server, Some(ACCOUNT)).unwrap();
         let bench = Self { client, proxy, kubeconfig, server };
         bench.define_gateway_api(&gateway_api());
         bench.apply(PLACES);
@@ -136,14 +151,16 @@ impl Bench {
         apply::delete(&self.client, &key).await.unwrap();
     }
 
+    /// Another way to the API server, with the operator's rights.
+    pub(crate) async fn another_way(&self) -> Way {
+        let proxy = Proxy::before(&self.server).await.unwrap();
+        let kubeconfig = proxy.kubeconfig(&self.server, Some(ACCOUNT)).unwrap();
+        Way { proxy, kubeconfig }
+    }
+
     /// The operator, which acts from now on, until this is dropped.
     pub(crate) fn operator(&self) -> Operator {
-        let mut command = Command::new(programs().join("isthmus"));
-        command.arg("operator").arg("--kubeconfig").arg(&self.kubeconfig);
-        command.env("POD_NAME", "operator-0").env("ISTHMUS_LOG", "info");
-        let log = tempfile::tempfile().unwrap();
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log.try_clone().unwrap());
-        Operator { process: command.spawn().unwrap(), log }
+        Operator::start("operator-0", &self.kubeconfig)
     }
 
     pub(crate) async fn object(&self, key: &ObjectKey) -> Option<DynamicObject> {
@@ -206,10 +223,31 @@ pub(crate) fn gateway_api() -> String {
 /// A process of the operator. To drop it is to kill it; a test that fails shows what it said.
 pub(crate) struct Operator {
     process: Child,
-    log: File,
+    log: NamedTempFile,
 }
 
 impl Operator {
+    fn start(name: &str, kubeconfig: &Path) -> Self {
+        let mut command = Command::new(programs().join("isthmus"));
+        command.arg("operator").arg("--kubeconfig").arg(kubeconfig);
+        command.env("POD_NAME", name).env("ISTHMUS_LOG", "info");
+        let log = tempfile::NamedTempFile::new().unwrap();
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log.reopen().unwrap());
+        Self { process: command.spawn().unwrap(), log }
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.process.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &id]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// What it has logged.
+    pub(crate) fn said(&self) -> String {
+        fs::read_to_string(self.log.path()).unwrap()
+    }
+
     /// Whether it has not ended by itself.
     pub(crate) fn runs(&mut self) -> bool {
         self.process.try_wait().unwrap().is_none()
@@ -222,9 +260,7 @@ impl Drop for Operator {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
         if std::thread::panicking() {
-            let mut said = String::new();
-            let _ = self.log.rewind().and_then(|()| self.log.read_to_string(&mut said));
-            eprintln!("the operator said:\n{said}");
+            eprintln!("the operator said:\n{}", self.said());
         }
     }
 }

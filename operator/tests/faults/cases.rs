@@ -179,7 +179,7 @@ async fn f11_definitions_of_another_version_degrade_and_are_told() {
     let _operator = bench.operator();
     bench.install(&json!({})).await;
     bench
-        .told("False DefinitionsOutdated: CustomResourceDefinition meshinstalls.isthmus.dev is of")
+        .told("False DefinitionsOutdated: CustomResourceDefinition gatewayparameters.isthmus.dev is")
         .await;
     let made =
         until("the mesh is there", async || bench.object(&control_plane()).await.ok_or("no")).await;

@@ -17,3 +17,4 @@ mod commands;
 mod crashes;
 mod limits;
 mod revisions;
+mod trouble;
