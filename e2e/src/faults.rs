@@ -1,11 +1,13 @@
 //! A proxy in front of an API server, which does what API servers and networks do on bad days.
 
+mod passing;
+
 use std::{
     convert::Infallible,
     io,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -13,11 +15,10 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
-use futures_util::StreamExt as _;
-use http_body_util::{BodyExt as _, Full, StreamBody, combinators::UnsyncBoxBody};
+use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
 use hyper::{
     Method, Request, Response,
-    body::{Frame, Incoming},
+    body::Incoming,
     header::{CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER},
     server::conn::http1,
     service::service_fn,
@@ -31,9 +32,10 @@ use kube::{
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
-    time::sleep,
+    time::{Instant, sleep},
 };
 
+use self::passing::Passing;
 use crate::api_server::ApiServer;
 
 /// What the proxy does to every request.
@@ -45,8 +47,14 @@ pub enum Fault {
     Status(u16),
     /// It passes on so many bytes of an answer and hangs up.
     Cut(usize),
-    /// It passes on nothing, and does not hang up.
+    /// It passes on nothing, of answers that have begun neither, and does not hang up; what is held goes on
+    /// when this ends.
     Freeze,
+    /// It passes each request on after this time.
+    Slow(Duration),
+    /// It tells each watch that is open that it has expired (410), as an event in its stream, and ends it;
+    /// what is asked from now on it passes on.
+    Gone,
     /// It does not take the connection at all.
     Refuse,
     /// At one write it hangs up; from then on it refuses everything.
@@ -71,11 +79,48 @@ pub struct Proxy {
 #[derive(Debug)]
 struct State {
     fault: watch::Sender<Fault>,
-    /// Requests, and those among them that write, since the fault began.
-    requests: AtomicUsize,
+    /// When requests came since the fault began.
+    asked: Mutex<Vec<Instant>>,
+    /// Writes since the fault began, those of Leases apart.
     writes: AtomicUsize,
+    /// What those were, and how the API server answered.
+    written: Mutex<Vec<String>>,
     /// Connections that were refused since the fault began.
     refused: AtomicUsize,
+    /// How often it did what it does since the fault began.
+    met: AtomicUsize,
+}
+
+impl State {
+    fn new() -> Self {
+        Self {
+            fault: watch::Sender::new(Fault::None),
+            asked: Mutex::default(),
+            writes: AtomicUsize::new(0),
+            written: Mutex::default(),
+            refused: AtomicUsize::new(0),
+            met: AtomicUsize::new(0),
+        }
+    }
+
+    fn meet(&self) {
+        self.met.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Waits while nothing is passed on.
+    async fn thaw(&self) {
+        let mut fault = self.fault.subscribe();
+        if *fault.borrow_and_update() == Fault::Freeze {
+            self.meet();
+            // The sender lives as long as this.
+            let _ = fault.wait_for(|fault| *fault != Fault::Freeze).await;
+        }
+    }
+}
+
+/// What a thread that panicked left is as good as any.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 type Answer = Response<UnsyncBoxBody<Bytes, io::Error>>;
@@ -92,12 +137,7 @@ impl Proxy {
         let upstream = Client::try_from(config)?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let state = Arc::new(State {
-            fault: watch::Sender::new(Fault::None),
-            requests: AtomicUsize::new(0),
-            writes: AtomicUsize::new(0),
-            refused: AtomicUsize::new(0),
-        });
+        let state = Arc::new(State::new());
         tokio::spawn(accept(listener, upstream, Arc::clone(&state)));
         Ok(Self { address, state })
     }
@@ -120,9 +160,11 @@ impl Proxy {
 
     /// It does this from now on.
     pub fn does(&self, fault: Fault) {
-        self.state.requests.store(0, Ordering::Relaxed);
-        self.state.writes.store(0, Ordering::Relaxed);
-        self.state.refused.store(0, Ordering::Relaxed);
+        lock(&self.state.asked).clear();
+        lock(&self.state.written).clear();
+        for count in [&self.state.writes, &self.state.refused, &self.state.met] {
+            count.store(0, Ordering::Relaxed);
+        }
         self.state.fault.send_replace(fault);
     }
 
@@ -131,14 +173,29 @@ impl Proxy {
         *self.state.fault.borrow()
     }
 
+    /// When it was asked for something since the fault began.
+    pub fn asked(&self) -> Vec<Instant> {
+        lock(&self.state.asked).clone()
+    }
+
     /// How many writes it was asked for since the fault began, those of Leases apart.
     pub fn writes(&self) -> usize {
         self.state.writes.load(Ordering::Relaxed)
     }
 
+    /// Those that were answered, each as its method, its path and the status of the answer.
+    pub fn written(&self) -> Vec<String> {
+        lock(&self.state.written).clone()
+    }
+
     /// How many connections it refused since the fault began.
     pub fn refused(&self) -> usize {
         self.state.refused.load(Ordering::Relaxed)
+    }
+
+    /// How often the fault befell somebody since it began, those aside that are told of elsewhere.
+    pub fn met(&self) -> usize {
+        self.state.met.load(Ordering::Relaxed) + self.refused()
     }
 }
 
@@ -169,26 +226,31 @@ async fn answer(
     request: Request<Incoming>,
     state: Arc<State>,
 ) -> Result<Answer, io::Error> {
-    let (fault, turn) = (*state.fault.borrow(), state.requests.fetch_add(1, Ordering::Relaxed));
-    if let Fault::Status(code) = fault {
+    let fault = *state.fault.borrow();
+    let turn = turn(&state);
+    if let Some(code) = refused_with(fault, turn) {
+        state.meet();
+        if fault == Fault::Storm {
+            sleep(lull(turn)).await;
+        }
         return refusal(code);
     }
-    if fault == Fault::Storm {
-        sleep(lull(turn)).await;
-        if let Some(code) = weather(turn) {
-            return refusal(code);
-        }
-    }
-    let cut = is_write(&request) && is_cut(fault, state.writes.fetch_add(1, Ordering::Relaxed) + 1);
+    held_up(&state, fault, turn).await;
+    let write = is_write(&request).then(|| format!("{} {}", request.method(), request.uri()));
+    let cut = write.is_some() && is_cut(fault, state.writes.fetch_add(1, Ordering::Relaxed) + 1);
     if cut && !reaches(fault) {
         state.fault.send_replace(Fault::Refuse);
         return Err(io::ErrorKind::ConnectionReset.into());
     }
+    let is_watch = request.uri().query().is_some_and(|query| query.contains("watch="));
     let (mut head, body) = request.into_parts();
     head.headers.remove(HOST);
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     let sent = upstream.send(Request::from_parts(head, Body::from(body.to_vec()))).await;
     let (head, body) = sent.map_err(io::Error::other)?.into_parts();
+    if let Some(write) = write {
+        lock(&state.written).push(format!("{write} {}", head.status.as_u16()));
+    }
     if cut {
         state.fault.send_replace(Fault::Refuse);
         return Err(io::ErrorKind::ConnectionReset.into());
@@ -199,20 +261,36 @@ async fn answer(
             return Err(io::ErrorKind::ConnectionReset.into());
         }
     }
-    let mut passed = 0;
-    let frames = body.into_data_stream().map(move |data| {
-        let data: Bytes = data.map_err(io::Error::other)?;
-        passed += data.len();
-        match *state.fault.borrow() {
-            Fault::Cut(most) if passed > most => Err(io::ErrorKind::ConnectionReset.into()),
-            Fault::Status(_) => Err(io::ErrorKind::ConnectionReset.into()),
-            _ => Ok(Frame::data(data)),
-        }
-    });
-    if fault == Fault::Freeze {
-        std::future::pending::<()>().await;
+    state.thaw().await;
+    Ok(Response::from_parts(head, Passing::new(body, state, is_watch).into_body()))
+}
+
+/// Notes a request; how many there were before it.
+fn turn(state: &State) -> usize {
+    let mut asked = lock(&state.asked);
+    asked.push(Instant::now());
+    asked.len() - 1
+}
+
+/// With which status it is answered instead of being passed on, if it is.
+fn refused_with(fault: Fault, turn: usize) -> Option<u16> {
+    match fault {
+        Fault::Status(code) => Some(code),
+        Fault::Storm => weather(turn),
+        _ => None,
     }
-    Ok(Response::from_parts(head, StreamBody::new(Box::pin(frames)).boxed_unsync()))
+}
+
+/// Waits for as long as a request is held up.
+async fn held_up(state: &State, fault: Fault, turn: usize) {
+    match fault {
+        Fault::Storm => sleep(lull(turn)).await,
+        Fault::Slow(time) => {
+            state.meet();
+            sleep(time).await;
+        }
+        _ => state.thaw().await,
+    }
 }
 
 fn is_write(request: &Request<Incoming>) -> bool {

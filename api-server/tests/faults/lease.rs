@@ -9,7 +9,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::{api_server, proxy};
+use crate::{SILENCE, api_server, proxy};
 
 /// A Lease lives 15 seconds; this is plenty on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -38,7 +38,7 @@ async fn handed_over(last: &Leadership, next: &Leadership) {
 async fn f5_a_holder_that_is_cut_off_stops_before_another_begins() {
     let server = api_server().await;
     let direct = connect(Some(&server.kubeconfig()), None).await.unwrap();
-    let (proxy, by_proxy) = proxy(&server).await;
+    let (proxy, by_proxy) = proxy(&server, SILENCE).await;
     let (mut first, _end) = run(Elector::new(by_proxy, "default", "writers", "first"));
     timeout(PATIENCE, first.gained()).await.unwrap();
     let (mut second, end) = run(Elector::new(direct, "default", "writers", "second"));

@@ -11,7 +11,9 @@
 mod lease;
 mod watch;
 
-use isthmus_api_server::{Client, connect};
+use std::time::Duration;
+
+use isthmus_api_server::{Client, connect_within};
 use isthmus_e2e::{api_server::ApiServer, faults::Proxy};
 
 /// A real API server, started where waiting is allowed.
@@ -19,10 +21,13 @@ async fn api_server() -> ApiServer {
     tokio::task::spawn_blocking(|| ApiServer::start().unwrap()).await.unwrap()
 }
 
+/// How long a connection may be silent: longer than the time between two bookmarks, for most tests.
+const SILENCE: Duration = Duration::from_secs(90);
+
 /// A proxy in front of `server`, and a client by way of it.
-async fn proxy(server: &ApiServer) -> (Proxy, Client) {
+async fn proxy(server: &ApiServer, silence: Duration) -> (Proxy, Client) {
     let proxy = Proxy::before(server).await.unwrap();
     let kubeconfig = proxy.kubeconfig(server, None).unwrap();
-    let client = connect(Some(&kubeconfig), None).await.unwrap();
+    let client = connect_within(silence, Some(&kubeconfig), None).await.unwrap();
     (proxy, client)
 }

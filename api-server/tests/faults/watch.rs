@@ -14,10 +14,13 @@ use kube::{
 };
 use tokio::{
     sync::mpsc,
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 
-use crate::{api_server, proxy};
+use crate::{SILENCE, api_server, proxy};
+
+/// Longer than anything takes on a busy machine.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What was told so far.
 #[derive(Default)]
@@ -51,10 +54,11 @@ struct Bench {
 }
 
 impl Bench {
-    async fn new() -> Self {
+    /// With a watch that gives a connection up that is silent for so long.
+    async fn new(silence: Duration) -> Self {
         let server = api_server().await;
         let direct = connect(Some(&server.kubeconfig()), None).await.unwrap();
-        let (proxy, client) = proxy(&server).await;
+        let (proxy, client) = proxy(&server, silence).await;
         let resource = Resource {
             group: String::new(),
             versions: vec!["v1".to_owned()],
@@ -83,7 +87,7 @@ impl Bench {
 
     /// Waits until what was told is what there is.
     async fn agree(&mut self, when: &str) {
-        let deadline = Instant::now() + Duration::from_mins(1);
+        let deadline = Instant::now() + PATIENCE;
         while self.view.objects != self.there {
             match tokio::time::timeout_at(deadline, self.events.recv()).await {
                 Ok(event) => self.view.take(event.unwrap()),
@@ -94,6 +98,27 @@ impl Bench {
         }
     }
 
+    /// Waits until the proxy was asked for something so often since the fault began.
+    async fn asked(&self, times: usize) -> Vec<Instant> {
+        let asked = async {
+            while self.proxy.asked().len() < times {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, asked).await.expect("the API server is asked");
+        self.proxy.asked()
+    }
+
+    /// Waits until the fault befell the watch.
+    async fn met(&self) {
+        let met = async {
+            while self.proxy.met() == 0 {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, met).await.expect("the fault befalls the watch");
+    }
+
     /// Takes what is told until a state is.
     async fn state(&mut self, wanted: impl Fn(&State) -> bool) {
         let wait = async {
@@ -102,13 +127,13 @@ impl Bench {
                 self.view.take(event);
             }
         };
-        timeout(Duration::from_mins(1), wait).await.expect("the state is told");
+        timeout(PATIENCE, wait).await.expect("the state is told");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f2_f8_f24_a_watch_tells_what_there_is_whatever_happens_to_it() {
-    let mut bench = Bench::new().await;
+    let mut bench = Bench::new(SILENCE).await;
     bench.put("a", "1").await;
     bench.put("b", "1").await;
     bench.agree("at the start").await;
@@ -120,6 +145,8 @@ async fn f2_f8_f24_a_watch_tells_what_there_is_whatever_happens_to_it() {
         Fault::Status(503),
         Fault::Cut(100),
         Fault::Cut(700),
+        Fault::Gone,
+        Fault::Freeze,
         Fault::Refuse,
     ]
     .into_iter()
@@ -135,6 +162,7 @@ async fn f2_f8_f24_a_watch_tells_what_there_is_whatever_happens_to_it() {
         if round > 0 {
             bench.delete(&format!("made-{}", round - 1)).await;
         }
+        bench.met().await;
         bench.proxy.does(Fault::None);
         bench.agree(&format!("after {fault:?}")).await;
     }
@@ -142,8 +170,37 @@ async fn f2_f8_f24_a_watch_tells_what_there_is_whatever_happens_to_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f2_a_watch_that_is_silent_for_too_long_is_begun_anew() {
+    let mut bench = Bench::new(Duration::from_secs(2)).await;
+    bench.put("a", "1").await;
+    bench.agree("at the start").await;
+    bench.proxy.does(Fault::Freeze);
+    bench.put("a", "2").await;
+    // Nothing ends the connection but whoever waits for it, who asks again.
+    bench.asked(1).await;
+    bench.proxy.does(Fault::None);
+    bench.agree("after the silence").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f24_nobody_asks_again_before_the_api_server_wants_to_be_asked() {
+    let mut bench = Bench::new(SILENCE).await;
+    bench.put("a", "1").await;
+    bench.agree("at the start").await;
+    bench.proxy.does(Fault::Status(429));
+    // What breaks the watch that is open shows that it is to wait.
+    bench.put("a", "2").await;
+    let asked = bench.asked(4).await;
+    // The proxy asks for patience of a second.
+    let gaps: Vec<_> = asked.windows(2).map(|two| two[1] - two[0]).collect();
+    assert!(gaps.iter().all(|gap| *gap >= Duration::from_millis(990)), "{gaps:?}");
+    bench.proxy.does(Fault::None);
+    bench.agree("after that").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f18_a_permission_that_is_lost_freezes_and_comes_back() {
-    let mut bench = Bench::new().await;
+    let mut bench = Bench::new(SILENCE).await;
     bench.put("a", "1").await;
     bench.agree("at the start").await;
     bench.proxy.does(Fault::Status(403));
