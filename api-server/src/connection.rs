@@ -50,6 +50,18 @@ pub enum ConnectError {
 /// # Errors
 /// When the configuration cannot be read or makes no sense.
 pub async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) -> Result<Client, ConnectError> {
+    connect_within(SILENCE, kubeconfig, context).await
+}
+
+/// As [`connect`] does; a connection on which nothing comes for as long as `silence` is given up.
+///
+/// # Errors
+/// When the configuration cannot be read or makes no sense.
+pub async fn connect_within(
+    silence: Duration,
+    kubeconfig: Option<&Path>,
+    context: Option<&str>,
+) -> Result<Client, ConnectError> {
     let config = match (kubeconfig, context) {
         (None, None) => Config::infer().await.map_err(|e| ConnectError::Nowhere(Box::new(e)))?,
         (file, context) => {
@@ -62,10 +74,10 @@ pub async fn connect(kubeconfig: Option<&Path>, context: Option<&str>) -> Result
             Config::from_custom_kubeconfig(kubeconfig, &options).await?
         }
     };
-    client(&config).map_err(|e| ConnectError::Credentials(Box::new(e)))
+    client(&config, silence).map_err(|e| ConnectError::Credentials(Box::new(e)))
 }
 
-fn client(config: &Config) -> kube::Result<Client> {
+fn client(config: &Config, silence: Duration) -> kube::Result<Client> {
     // Only the first call counts, and whichever comes first installs the same one (case D20).
     let _ = (*isthmus_identity::crypto_provider()).clone().install_default();
     let mut tcp = HttpConnector::new();
@@ -77,8 +89,8 @@ fn client(config: &Config) -> kube::Result<Client> {
     let tls = config.rustls_https_connector_with_connector(tcp)?;
     let mut connector = TimeoutConnector::new(tls);
     connector.set_connect_timeout(Some(CONNECT));
-    connector.set_read_timeout(Some(SILENCE));
-    connector.set_write_timeout(Some(SILENCE));
+    connector.set_read_timeout(Some(silence));
+    connector.set_write_timeout(Some(silence));
     let hyper = HyperClient::builder(TokioExecutor::new()).build::<_, Body>(connector);
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())

@@ -17,7 +17,7 @@ pub use kube::{
 };
 
 pub use self::{
-    connection::{ConnectError, connect},
+    connection::{ConnectError, connect, connect_within},
     lease::{Elector, Leadership},
     probes::answer_probes,
     resource::{Found, Resource, Trouble, find},
