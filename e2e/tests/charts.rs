@@ -65,13 +65,18 @@ fn rights_are_given_in_the_namespace_of_the_release() {
     assert!(!rendered.contains("{{"));
 }
 
+/// The files of `charts/isthmus-crds` that have a definition.
+fn templates() -> impl Iterator<Item = PathBuf> {
+    let directory = root().join("charts/isthmus-crds/templates");
+    let files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    files.filter(|file| file.extension().unwrap() == "yaml")
+}
+
 #[test]
 fn definitions_are_rendered_as_they_are() {
     let rendered = render("isthmus-crds", "{}", &[]).unwrap();
-    let directory = root().join("charts/isthmus-crds/templates");
-    let files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     let mut count = 0;
-    for file in files.filter(|file| file.extension().unwrap() == "yaml") {
+    for file in templates() {
         let file = fs::read_to_string(file).unwrap();
         let (_, definition) = file.split_once("}}\n").unwrap();
         let definition = definition.strip_suffix("{{- end }}\n").unwrap().trim_end();
@@ -137,9 +142,9 @@ fn taken(server: &ApiServer) -> Vec<String> {
 fn definitions_of_another_product_stay_its_own() {
     const THEIRS: &str = "serviceimports.multicluster.x-k8s.io";
     let server = ApiServer::start().unwrap();
-    let manifest = format!("crds/manifests/multicluster.x-k8s.io_{}.yaml", "serviceimports");
-    server.define(&fs::read_to_string(root().join(manifest)).unwrap()).unwrap();
-    let all = fs::read_dir(root().join("crds/manifests")).unwrap().count();
+    let manifest = root().join("crds/manifests/multicluster.x-k8s.io_serviceimports.yaml");
+    server.define(&fs::read_to_string(manifest).unwrap()).unwrap();
+    let all = templates().count();
     for verb in ["install", "upgrade"] {
         release(&server, verb, "isthmus-crds", &[]).unwrap();
         let taken = taken(&server);
@@ -181,7 +186,7 @@ impl Drop for Operator {
 fn definitions_of_the_operator_stay_the_operators() {
     let server = ApiServer::start().unwrap();
     let operator = Operator::start(&server);
-    let all = fs::read_dir(root().join("crds/manifests")).unwrap().count();
+    let all = templates().count();
     eventually(Duration::from_mins(1), || {
         let found = definitions(&server).len();
         ensure!(found == all, "{found} of {all} definitions");
