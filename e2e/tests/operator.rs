@@ -63,7 +63,7 @@ spec:
   cluster: {id: east}
   controlPlane: {replicas: 2}
   proxy: {replicas: 1}
-  upgrade: {timeoutSeconds: 10}
+  upgrade: {timeoutSeconds: 20}
 ";
 
 /// A Gateway, a route, and a backend that the cluster has the image of anyway.
