@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use isthmus_api_server::{Found, Trouble, find};
+use isthmus_api_server::{Found, Trouble, Watched, find};
 use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Client, api::ListParams, core::DynamicObject};
 
@@ -26,41 +26,54 @@ pub async fn observe(client: &Client, place: Place) -> Result<Observed, Trouble>
     let operator = operator(&place);
     let mut observed = Observed::nothing(place, Timestamp::now());
     for (kind, watched) in watched() {
-        let Found::Served(resource) = find(client, &watched.resource, None, None).await? else {
-            observed.absent.insert(kind);
-            continue;
-        };
-        let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
-        let selection = ListParams { label_selector: watched.labels, ..ListParams::default() };
-        let Some(list) = permitted(&mut observed, kind, api.list(&selection).await)? else { continue };
-        for object in list.items {
-            let key = ObjectKey::of(kind, &object);
-            let object = object::typed(kind, trim(kind, object));
-            observed.objects.insert(key, Arc::new(object));
+        match list(client, watched).await {
+            Ok(None) => {
+                observed.absent.insert(kind);
+            }
+            Ok(Some(objects)) => {
+                for object in objects {
+                    let key = ObjectKey::of(kind, &object);
+                    let object = object::typed(kind, trim(kind, object));
+                    observed.objects.insert(key, Arc::new(object));
+                }
+            }
+            Err(trouble) => note(&mut observed, kind, trouble)?,
         }
     }
     let deployments: Api<DynamicObject> =
         Api::namespaced_with(client.clone(), &operator.namespace, &object::DEPLOYMENT.resource());
-    let found = deployments.get_opt(&operator.name).await;
-    if let Some(found) = permitted(&mut observed, object::DEPLOYMENT, found)?.flatten() {
-        observed.objects.insert(operator, Arc::new(object::typed(object::DEPLOYMENT, found)));
+    match deployments.get_opt(&operator.name).await.map_err(trouble) {
+        Ok(Some(found)) => {
+            let found = object::typed(object::DEPLOYMENT, found);
+            observed.objects.insert(operator, Arc::new(found));
+        }
+        Ok(None) => {}
+        Err(trouble) => note(&mut observed, object::DEPLOYMENT, trouble)?,
     }
     Ok(observed)
 }
 
-/// What was read of a kind; none when it may not be read, of which note is taken.
-fn permitted<T>(
-    observed: &mut Observed,
-    kind: &'static Kind,
-    read: kube::Result<T>,
-) -> Result<Option<T>, Trouble> {
-    match read {
-        Ok(read) => Ok(Some(read)),
-        Err(kube::Error::Api(status)) if status.code == 403 => {
-            observed.unknown.insert(kind);
-            observed.forbidden.insert(kind, status.message.clone());
-            Ok(None)
-        }
-        Err(error) => Err(Trouble::Unreachable(Box::new(error))),
+/// The objects that are watched of a kind; none when the API server does not have it.
+async fn list(client: &Client, watched: Watched) -> Result<Option<Vec<DynamicObject>>, Trouble> {
+    let Found::Served(resource) = find(client, &watched.resource, None, None).await? else {
+        return Ok(None);
+    };
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
+    let selection = ListParams { label_selector: watched.labels, ..ListParams::default() };
+    Ok(Some(api.list(&selection).await.map_err(trouble)?.items))
+}
+
+/// Takes note of a kind that may not be read; other trouble stays one.
+fn note(observed: &mut Observed, kind: &'static Kind, trouble: Trouble) -> Result<(), Trouble> {
+    let Trouble::Forbidden(why) = trouble else { return Err(trouble) };
+    observed.unknown.insert(kind);
+    observed.forbidden.insert(kind, why);
+    Ok(())
+}
+
+fn trouble(error: kube::Error) -> Trouble {
+    match error {
+        kube::Error::Api(status) if status.code == 403 => Trouble::Forbidden(status.message.clone()),
+        error => Trouble::Unreachable(Box::new(error)),
     }
 }
