@@ -17,4 +17,5 @@ mod commands;
 mod crashes;
 mod limits;
 mod revisions;
+mod rights;
 mod trouble;
