@@ -34,6 +34,7 @@ pub(super) fn class(meta: Meta, mut data: Value) -> Result<GatewayClass, Fault> 
 }
 
 pub(super) fn gateway(meta: Meta, mut data: Value) -> Result<Gateway, Fault> {
+    let filters = listener_filters(&data);
     let routability = routability(&data);
     let spec: GatewaySpec = required(&mut data, "spec")?;
     let addresses = spec.addresses.iter().flatten().enumerate();
@@ -52,14 +53,22 @@ pub(super) fn gateway(meta: Meta, mut data: Value) -> Result<Gateway, Fault> {
         meta,
         addresses: addresses.collect(),
         parameters,
-        unsupported: unsupported(&spec),
+        unsupported: filters.into_iter().chain(unsupported(&spec)).collect(),
         class: spec.gateway_class_name,
         listeners: spec.listeners.into_iter().enumerate().map(listener).collect::<Result<_, _>>()?,
     })
 }
 
-/// `routability` of each of `spec.addresses`: a field of the experimental channel that the bindings do not
-/// have.
+/// `spec.listeners[i].filters`, where it is set: the bindings do not have the field, which the experimental
+/// channel has.
+fn listener_filters(data: &Value) -> Vec<String> {
+    let listeners = data.pointer("/spec/listeners").and_then(Value::as_array).into_iter().flatten();
+    let set = |listener: &Value| listener.get("filters").is_some_and(|filters| !filters.is_null());
+    let found = listeners.enumerate().filter(|(_, listener)| set(listener));
+    found.map(|(index, _)| format!("spec.listeners[{index}].filters")).collect()
+}
+
+/// `routability` of each of `spec.addresses`: a field of the experimental channel, like those above.
 fn routability(data: &Value) -> Vec<String> {
     let addresses = data.pointer("/spec/addresses").and_then(Value::as_array).into_iter().flatten();
     let asked = |address: &Value| address.get("routability")?.as_str().map(str::to_owned);
