@@ -73,7 +73,9 @@ impl Stages {
                 self.routes.mark(object.clone());
                 self.route_statuses.mark(object.clone());
             }
-            Kind::ReferenceGrant => self.mark_namespace(world, &object.namespace),
+            Kind::ReferenceGrant | Kind::BackendTlsPolicy => {
+                self.mark_namespace(world, &object.namespace);
+            }
             Kind::Namespace => {
                 for route in world.routes_in(&object.name) {
                     self.attachments.mark(route.clone());
@@ -118,7 +120,7 @@ impl Stages {
         }
     }
 
-    /// What refers to anything in `namespace` that a grant may protect.
+    /// What refers to anything in `namespace` that a grant or a policy may protect.
     fn mark_namespace(&mut self, world: &World, namespace: &str) {
         for key in world.mentioning_namespace(namespace) {
             match key.kind {

@@ -18,9 +18,9 @@ use isthmus_ir::{Change as Edit, Key, Kind as IrKind, Name, ObjectRef, Reach, Re
 use isthmus_world::{
     Change, Kind, KindState, ObjectKey,
     fact::{
-        AllowedNamespaces, Fact, GrantFrom, GrantTo, GroupKind, HttpRoute, LabelSelector, ListenerTls,
-        MeshSettings, NameSettings, Namespace, ObjectReference, Problem, ReferenceGrant, Requirement,
-        SelectorOperator, ServiceScope, TlsMode,
+        AllowedNamespaces, BackendTlsPolicy, Fact, GrantFrom, GrantTo, GroupKind, HttpRoute,
+        LabelSelector, ListenerTls, MeshSettings, NameSettings, Namespace, ObjectReference,
+        PolicyTarget, Problem, ReferenceGrant, Requirement, SelectorOperator, ServiceScope, TlsMode,
     },
 };
 
@@ -284,6 +284,43 @@ fn g1_a_certificate_is_withdrawn_with_its_grant() {
 }
 
 #[test]
+fn g13_a_policy_counts_for_as_long_as_it_is_there_valid_or_not() {
+    let about = |name: &str| PolicyTarget {
+        kind: GroupKind { group: String::new(), kind: "Service".into() },
+        name: name.into(),
+        section: None,
+    };
+    let policy = |name: &str| {
+        let targets = vec![about(name)];
+        Change::Upsert(Fact::BackendTlsPolicy(BackendTlsPolicy {
+            meta: common::meta("a", "p"),
+            targets,
+        }))
+    };
+    let refused = |name: &str| Change::Problem {
+        key: ObjectKey::new(Kind::BackendTlsPolicy, "a", "p"),
+        problem: Problem { message: "no".into(), targets: vec![about(name)], ..Problem::default() },
+    };
+    let mut compiler = started(shop());
+    let served = |compiler: &mut Compiler, change: Change| {
+        compiler.apply(change);
+        compiler.refresh();
+        resource(compiler, IrKind::Service, "cluster/a/x/80").is_some()
+    };
+    assert!(!served(&mut compiler, policy("x")));
+    let route = status(&compiler, Kind::HttpRoute, "a", "r");
+    let said = conditions(&route["parents"][0]["conditions"]);
+    assert!(said.contains(&"ResolvedRefs=False/UnsupportedProtocol".to_owned()), "{said:?}");
+    assert!(route.to_string().contains("BackendTLSPolicy a/p"), "{route}");
+    assert!(served(&mut compiler, policy("y")), "it is about something else");
+    assert!(!served(&mut compiler, refused("x")), "it is invalid, and says so much");
+    assert!(served(&mut compiler, policy("y")));
+    assert!(!served(&mut compiler, policy("x")));
+    assert!(!served(&mut compiler, refused("y")), "its last good version is in force");
+    assert!(served(&mut compiler, Change::Delete(ObjectKey::new(Kind::BackendTlsPolicy, "a", "p"))));
+}
+
+#[test]
 fn g9_a_namespace_that_loses_its_label_is_detached_at_once() {
     let mut picky = listener("one", 80);
     let team =
@@ -315,6 +352,7 @@ fn problem(key: ObjectKey, generation: i64) -> Change {
         generation,
         parents: if gateway { Vec::new() } else { vec![parent("a", "g")] },
         class: gateway.then(|| "isthmus".into()),
+        targets: Vec::new(),
     };
     Change::Problem { key, problem }
 }

@@ -11,7 +11,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use isthmus_ir::{
     BackendProtocol, Balancing, Endpoint, Endpoints, HealthPolicy, Name, ObjectRef, Service as IrService,
 };
-use isthmus_world::fact::{EndpointSlice, MeshSettings, Service, ServicePort, ServiceType};
+use isthmus_world::fact::{
+    EndpointSlice, MeshSettings, PolicyTarget, Service, ServicePort, ServiceType,
+};
 
 pub(crate) use protocol::protocol;
 
@@ -55,6 +57,28 @@ pub struct Local<'a> {
     pub service: &'a Service,
     /// All its EndpointSlices, in any order.
     pub slices: &'a [Arc<EndpointSlice>],
+}
+
+/// One of the targets of a BackendTLSPolicy, which are in the policy's namespace.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TlsTarget {
+    /// The policy.
+    pub policy: ObjectRef,
+    /// What it is about.
+    pub target: PolicyTarget,
+}
+
+impl TlsTarget {
+    /// Whether it is about `port` of the object of this name in its namespace, when that is of one of
+    /// `kinds`, each a group and a kind.
+    pub(crate) fn covers(&self, kinds: &[(&str, &str)], object: &ObjectRef, port: &ServicePort) -> bool {
+        let Self { policy, target } = self;
+        let kind = (target.kind.group.as_str(), target.kind.kind.as_str());
+        policy.namespace == object.namespace
+            && target.name == object.name
+            && kinds.contains(&kind)
+            && target.section.as_ref().is_none_or(|section| *section == port.name)
+    }
 }
 
 /// Port `port` of a Service of this cluster; none when the Service has no such port, or cannot be

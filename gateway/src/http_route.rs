@@ -21,7 +21,7 @@ pub use backends::{References, references};
 use crate::{
     Condition,
     attachment::{Attached, Attachments},
-    backend::BackendKey,
+    backend::{BackendKey, TlsTarget},
     reference::Grants,
 };
 use backends::Resolver;
@@ -40,6 +40,8 @@ pub struct Inputs<'a> {
     pub imports: &'a BTreeMap<ObjectRef, Arc<[ServicePort]>>,
     /// Grants in [`References::namespaces`].
     pub grants: Grants<'a>,
+    /// What BackendTLSPolicies are about, of what [`References`] name; others do no harm.
+    pub tls: &'a [TlsTarget],
     /// What a backendRef to a Service spans.
     pub scope: ServiceScope,
 }

@@ -7,7 +7,10 @@
 //! units; and so is what needs the object's earlier version. Loopback addresses in an `EndpointSlice` pass:
 //! that is what a directory is for.
 
+mod backend_tls_policy;
 mod core;
+#[cfg(test)]
+mod coverage;
 mod endpoint_slice;
 mod filter;
 mod gateway;
@@ -46,6 +49,7 @@ impl fmt::Display for FieldError {
 
 /// Kinds that have defaults and rules here.
 pub const KINDS: &[&str] = &[
+    "BackendTLSPolicy",
     "EndpointSlice",
     "Gateway",
     "GatewayClass",
@@ -61,6 +65,7 @@ const NATIVE: &[&str] = &["EndpointSlice", "Namespace", "Secret", "Service"];
 
 fn object(kind: &str) -> Option<&'static Object> {
     Some(match kind {
+        "BackendTLSPolicy" => &backend_tls_policy::BACKEND_TLS_POLICY,
         "EndpointSlice" => &endpoint_slice::ENDPOINT_SLICE,
         "Gateway" => &gateway::GATEWAY,
         "GatewayClass" => &gateway::GATEWAY_CLASS,

@@ -260,6 +260,7 @@ fn target(
         services: &services,
         imports: &imports,
         grants: Grants(&[]),
+        tls: &[],
         scope,
     });
     (output.rules[0].backends[0].target.clone(), output.backends.into_iter().collect())

@@ -136,6 +136,7 @@ fn translated(rules: Vec<HttpRule>) -> http_route::HttpRouteOutput {
         services: &BTreeMap::new(),
         imports: &BTreeMap::new(),
         grants: Grants(&[]),
+        tls: &[],
         scope: ServiceScope::Cluster,
     })
 }

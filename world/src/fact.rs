@@ -4,12 +4,14 @@
 //! and our own status writes wake nothing. A fact holds what the user declared, not what follows from
 //! it: nothing here is resolved or validated against another object.
 
+mod backend_tls_policy;
 mod core;
 mod gateway;
 mod http_route;
 mod multicluster;
 mod runtime;
 
+pub use backend_tls_policy::{BackendTlsPolicy, PolicyTarget};
 pub use core::{
     Address, AddressFamily, EndpointConditions, EndpointSlice, Namespace, Secret, Service, ServicePort,
     ServiceType, SliceEndpoint, SlicePort,
@@ -45,6 +47,8 @@ pub enum Fact {
     HttpRoute(HttpRoute),
     /// Of a ReferenceGrant.
     ReferenceGrant(ReferenceGrant),
+    /// Of a BackendTLSPolicy.
+    BackendTlsPolicy(BackendTlsPolicy),
     /// Of a Namespace.
     Namespace(Namespace),
     /// Of a Service.
@@ -67,6 +71,7 @@ impl Fact {
             Self::Gateway(_) => Kind::Gateway,
             Self::HttpRoute(_) => Kind::HttpRoute,
             Self::ReferenceGrant(_) => Kind::ReferenceGrant,
+            Self::BackendTlsPolicy(_) => Kind::BackendTlsPolicy,
             Self::Namespace(_) => Kind::Namespace,
             Self::Service(_) => Kind::Service,
             Self::EndpointSlice(_) => Kind::EndpointSlice,
@@ -83,6 +88,7 @@ impl Fact {
             Self::Gateway(fact) => &fact.meta,
             Self::HttpRoute(fact) => &fact.meta,
             Self::ReferenceGrant(fact) => &fact.meta,
+            Self::BackendTlsPolicy(fact) => &fact.meta,
             Self::Namespace(fact) => &fact.meta,
             Self::Service(fact) => &fact.meta,
             Self::EndpointSlice(fact) => &fact.meta,

@@ -5,6 +5,7 @@
 //! touches no other (case F1). Defaults of the specifications are filled in here, so that an object from
 //! a file and one from an API server give the same fact. Nothing is looked up elsewhere.
 
+mod backend_tls_policy;
 mod core;
 mod decode;
 mod filter;
@@ -66,13 +67,15 @@ pub fn ingest(mut object: DynamicObject) -> Result<Change, Unread> {
     let meta = meta::meta(&object, &key);
     let parents = http_route::readable_parents(key.kind, &object.data);
     let class = gateway::readable_class(key.kind, &object.data);
+    let targets = backend_tls_policy::readable_targets(key.kind, &object.data);
     let generation = meta.generation;
     let labels = object.metadata.labels.take().unwrap_or_default();
     Ok(match fact(key.kind, meta, &labels, object.data) {
         Ok(Some(fact)) => Change::Upsert(fact),
         Ok(None) => Change::Delete(key),
         Err(Fault { field, message }) => {
-            Change::Problem { key, problem: Problem { field, message, generation, parents, class } }
+            let problem = Problem { field, message, generation, parents, class, targets };
+            Change::Problem { key, problem }
         }
     })
 }
@@ -89,6 +92,7 @@ pub fn refuse(object: &DynamicObject, field: Option<String>, message: String) ->
         generation: object.metadata.generation.unwrap_or_default(),
         parents: http_route::readable_parents(key.kind, &object.data),
         class: gateway::readable_class(key.kind, &object.data),
+        targets: backend_tls_policy::readable_targets(key.kind, &object.data),
     };
     Ok(Change::Problem { key, problem })
 }
@@ -101,6 +105,9 @@ fn fact(kind: Kind, meta: Meta, labels: &Labels, data: Value) -> Result<Option<F
         Kind::Gateway => Fact::Gateway(gateway::gateway(meta, data)?),
         Kind::HttpRoute => Fact::HttpRoute(http_route::http_route(meta, data)?),
         Kind::ReferenceGrant => Fact::ReferenceGrant(gateway::grant(meta, data)?),
+        Kind::BackendTlsPolicy => {
+            Fact::BackendTlsPolicy(backend_tls_policy::backend_tls_policy(meta, data)?)
+        }
         Kind::Namespace => Fact::Namespace(crate::fact::Namespace { meta }),
         Kind::Service => Fact::Service(core::service(meta, labels.contains_key(GATEWAY_LABEL), data)?),
         Kind::EndpointSlice => match labels.get("kubernetes.io/service-name") {

@@ -13,6 +13,8 @@ pub enum Kind {
     HttpRoute,
     /// `ReferenceGrant` of Gateway API.
     ReferenceGrant,
+    /// `BackendTLSPolicy` of Gateway API.
+    BackendTlsPolicy,
     /// `Namespace` of the core group.
     Namespace,
     /// `Service` of the core group.
@@ -29,11 +31,12 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::GatewayClass,
         Self::Gateway,
         Self::HttpRoute,
         Self::ReferenceGrant,
+        Self::BackendTlsPolicy,
         Self::Namespace,
         Self::Service,
         Self::EndpointSlice,
@@ -49,6 +52,7 @@ impl Kind {
             Self::Gateway => "Gateway",
             Self::HttpRoute => "HTTPRoute",
             Self::ReferenceGrant => "ReferenceGrant",
+            Self::BackendTlsPolicy => "BackendTLSPolicy",
             Self::Namespace => "Namespace",
             Self::Service => "Service",
             Self::EndpointSlice => "EndpointSlice",
@@ -61,9 +65,11 @@ impl Kind {
     /// The API group; empty for the core group.
     pub fn group(self) -> &'static str {
         match self {
-            Self::GatewayClass | Self::Gateway | Self::HttpRoute | Self::ReferenceGrant => {
-                "gateway.networking.k8s.io"
-            }
+            Self::GatewayClass
+            | Self::Gateway
+            | Self::HttpRoute
+            | Self::ReferenceGrant
+            | Self::BackendTlsPolicy => "gateway.networking.k8s.io",
             Self::Namespace | Self::Service | Self::Secret => "",
             Self::EndpointSlice => "discovery.k8s.io",
             Self::ServiceExport => "multicluster.x-k8s.io",
@@ -77,6 +83,7 @@ impl Kind {
             Self::GatewayClass | Self::Gateway | Self::HttpRoute | Self::ReferenceGrant => {
                 &["v1", "v1beta1"]
             }
+            Self::BackendTlsPolicy => &["v1", "v1alpha3"],
             Self::Namespace | Self::Service | Self::Secret | Self::EndpointSlice => &["v1"],
             Self::ServiceExport => &["v1beta1", "v1alpha1"],
             Self::GatewayParameters => &["v1alpha1"],

@@ -18,8 +18,8 @@ use isthmus_ir::{Name, ObjectRef};
 use crate::{
     change::Change,
     fact::{
-        EndpointSlice, Fact, Gateway, GatewayClass, GatewayParameters, HttpRoute, MeshSettings,
-        Namespace, Problem, ProxyReport, ReferenceGrant, Secret, Service, ServiceExport,
+        BackendTlsPolicy, EndpointSlice, Fact, Gateway, GatewayClass, GatewayParameters, HttpRoute,
+        MeshSettings, Namespace, Problem, ProxyReport, ReferenceGrant, Secret, Service, ServiceExport,
     },
     kind::{Kind, KindState, ObjectKey},
 };
@@ -38,6 +38,7 @@ pub struct World {
     gateways: Store<Gateway>,
     routes: Store<HttpRoute>,
     grants: Store<ReferenceGrant>,
+    tls_policies: Store<BackendTlsPolicy>,
     namespaces: Store<Namespace>,
     services: Store<Service>,
     slices: Store<EndpointSlice>,
@@ -91,6 +92,7 @@ impl World {
             gateways: Store::default(),
             routes: Store::default(),
             grants: Store::default(),
+            tls_policies: Store::default(),
             namespaces: Store::default(),
             services: Store::default(),
             slices: Store::default(),
@@ -150,6 +152,7 @@ impl World {
             Fact::Gateway(fact) => self.gateways.put(at, fact),
             Fact::HttpRoute(fact) => self.routes.put(at, fact),
             Fact::ReferenceGrant(fact) => self.grants.put(at, fact),
+            Fact::BackendTlsPolicy(fact) => self.tls_policies.put(at, fact),
             Fact::Namespace(fact) => self.namespaces.put(at, fact),
             Fact::Service(fact) => self.services.put(at, fact),
             Fact::EndpointSlice(fact) => self.slices.put(at, fact),
@@ -167,6 +170,7 @@ impl World {
             Kind::Gateway => self.gateways.take(at),
             Kind::HttpRoute => self.routes.take(at),
             Kind::ReferenceGrant => self.grants.take(at),
+            Kind::BackendTlsPolicy => self.tls_policies.take(at),
             Kind::Namespace => self.namespaces.take(at),
             Kind::Service => self.services.take(at),
             Kind::EndpointSlice => self.slices.take(at),

@@ -230,6 +230,21 @@ fn a_service_of_a_gateway_keeps_what_it_is_reached_by() {
 }
 
 #[test]
+fn filters_of_a_listener_are_asked_for_in_vain() {
+    let unsupported = |filters: &str| {
+        let gateway = gateway(&format!(
+            "{{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {{name: g}}, spec: \
+             {{gatewayClassName: c, listeners: [{{name: a, port: 1, protocol: HTTP}}, {{name: b, port: 2, \
+             protocol: HTTP{filters}}}]}}}}"
+        ));
+        gateway.unsupported
+    };
+    let auth = ", filters: {requests: [{type: ExternalAuth}]}";
+    assert_eq!(unsupported(auth), ["spec.listeners[1].filters"]);
+    assert!(unsupported("").is_empty() && unsupported(", filters: null").is_empty());
+}
+
+#[test]
 fn defaults_of_a_route_are_those_of_the_specification() {
     let bare =
         http_route("  parentRefs: [{name: edge}]\n  rules: [{backendRefs: [{name: a, port: 80}]}]");
@@ -410,4 +425,32 @@ fn nothing_of_a_secret_is_quoted() {
         let (_, problem) = problem(&yaml);
         assert!(!format!("{problem:?}").contains("hunter2"), "{problem:?}");
     }
+}
+
+fn policy(version: &str, spec: &str) -> Change {
+    change(&format!(
+        "{{apiVersion: gateway.networking.k8s.io/{version}, kind: BackendTLSPolicy, metadata: {{name: p, \
+         namespace: a}}, spec: {spec}}}"
+    ))
+}
+
+#[test]
+fn a_policy_is_read_in_both_versions() {
+    let spec = "{targetRefs: [{group: '', kind: Service, name: s, sectionName: ''}, {group: '', kind: Service, \
+                name: t, sectionName: tls}], validation: {hostname: a.example}}";
+    assert_eq!(policy("v1", spec), policy("v1alpha3", spec));
+    let Change::Upsert(Fact::BackendTlsPolicy(policy)) = policy("v1", spec) else { panic!("no policy") };
+    let targets: Vec<_> = policy.targets.iter().map(|t| (&*t.name, t.section.as_deref())).collect();
+    assert_eq!(targets, [("s", None), ("t", Some("tls"))]);
+}
+
+#[test]
+fn g13_a_policy_that_cannot_be_read_says_what_it_is_about_all_the_same() {
+    let spec = "{targetRefs: [{group: '', kind: Service, name: s}, {name: 1}]}";
+    let Change::Problem { problem, .. } = policy("v1", spec) else { panic!("it is read") };
+    assert_eq!(problem.field.as_deref(), Some("spec.targetRefs[1].name"));
+    let names: Vec<_> = problem.targets.iter().map(|target| target.name.as_str()).collect();
+    assert_eq!(names, ["s"]);
+    let Change::Problem { problem, .. } = policy("v1", "{}") else { panic!("it is read") };
+    assert_eq!((problem.targets.len(), problem.field.as_deref()), (0, Some("spec")));
 }

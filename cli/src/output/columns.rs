@@ -83,6 +83,7 @@ fn columns(kind: &str) -> Vec<Column> {
             wide("FROM", |o| joined(list(o, "/spec/from"), "/namespace")),
             wide("TO", |o| joined(list(o, "/spec/to"), "/kind")),
         ],
+        "BackendTLSPolicy" => vec![narrow("TARGETS", |o| joined(list(o, "/spec/targetRefs"), "/name"))],
         "Namespace" => vec![narrow("STATUS", |_| "Active".to_owned())],
         "Service" => vec![
             narrow("TYPE", |o| or(text(o, "/spec/type"), "ClusterIP")),

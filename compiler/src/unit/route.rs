@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use isthmus_gateway::{
     attachment,
+    backend::TlsTarget,
     http_route::{self, HttpRouteOutput, references},
     reference::Grants,
 };
@@ -35,10 +36,11 @@ pub(crate) struct RouteInputs {
     services: BTreeMap<ObjectRef, Arc<Service>>,
     imports: BTreeMap<ObjectRef, Arc<[ServicePort]>>,
     grants: Vec<Arc<ReferenceGrant>>,
+    tls: Plain<Vec<TlsTarget>>,
     scope: Plain<ServiceScope>,
 }
 
-same_fields!(RouteInputs { route, attachments, services, imports, grants, scope });
+same_fields!(RouteInputs { route, attachments, services, imports, grants, tls, scope });
 
 impl Unit for Routes {
     type Key = ObjectRef;
@@ -60,7 +62,9 @@ impl Unit for Routes {
             let ports = context.imports.output(&object)?.ports.clone()?;
             Some((object, ports))
         };
+        let named = found.services.union(&found.imports);
         Some(RouteInputs {
+            tls: Plain(named.flat_map(|object| tls_targets(world, object)).collect()),
             grants: grants(world, &key.namespace, found.namespaces.iter().map(String::as_str)),
             services: found.services.into_iter().filter_map(service).collect(),
             imports: found.imports.into_iter().filter_map(ports).collect(),
@@ -77,6 +81,7 @@ impl Unit for Routes {
             services: &inputs.services,
             imports: &inputs.imports,
             grants: Grants(&inputs.grants),
+            tls: &inputs.tls.0,
             scope: inputs.scope.0,
         })
     }
@@ -84,4 +89,11 @@ impl Unit for Routes {
     fn settle(old: &HttpRouteOutput, new: HttpRouteOutput) -> HttpRouteOutput {
         HttpRouteOutput { rules: keep_all(&old.rules, new.rules, |rule| &rule.name), ..new }
     }
+}
+
+/// What BackendTLSPolicies are about, of those in the namespace of `object` that name one like it.
+fn tls_targets(world: &World, object: &ObjectRef) -> Vec<TlsTarget> {
+    let targets = world.tls_targets(&object.namespace);
+    let named = targets.filter(|(_, target)| target.name == object.name);
+    named.map(|(policy, target)| TlsTarget { policy: policy.clone(), target: target.clone() }).collect()
 }

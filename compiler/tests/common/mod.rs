@@ -156,6 +156,7 @@ pub fn service(namespace: &str, name: &str, ports: &[u16]) -> Service {
         ports: ports.iter().map(port).collect(),
         client_ip_affinity: false,
         gateway_addresses: Vec::new(),
+        gateway_cluster_ips: Vec::new(),
     }
 }
 

@@ -52,8 +52,11 @@ impl FileKind {
         match self {
             Self::World(kind) => {
                 let lower = kind.as_str().to_ascii_lowercase();
-                let es = if lower.ends_with('s') { "es" } else { "s" };
-                lower + es
+                match lower.strip_suffix("cy") {
+                    Some(stem) => format!("{stem}cies"),
+                    None if lower.ends_with('s') => lower + "es",
+                    None => lower + "s",
+                }
             }
             Self::Own(definition) => definition.resource.plural.clone(),
         }
@@ -65,6 +68,7 @@ impl FileKind {
             Self::World(Kind::GatewayClass) => vec!["gc"],
             Self::World(Kind::Gateway) => vec!["gtw"],
             Self::World(Kind::ReferenceGrant) => vec!["refgrant"],
+            Self::World(Kind::BackendTlsPolicy) => vec!["btlspolicy"],
             Self::World(Kind::Namespace) => vec!["ns"],
             Self::World(Kind::Service) => vec!["svc"],
             Self::World(_) => Vec::new(),
@@ -155,6 +159,9 @@ mod tests {
         }
         for text in ["gatewayclasses", "gc"] {
             assert_eq!(named(text), Some("GatewayClass"), "{text}");
+        }
+        for text in ["backendtlspolicies", "btlspolicy"] {
+            assert_eq!(named(text), Some("BackendTLSPolicy"), "{text}");
         }
         for text in ["svcex", "serviceexport", "ServiceExports"] {
             assert_eq!(named(text), Some("ServiceExport"), "{text}");

@@ -22,6 +22,7 @@ const SHORT: &[(&str, &str)] = &[
     ("GatewayClass", "gc"),
     ("Gateway", "gtw"),
     ("ReferenceGrant", "refgrant"),
+    ("BackendTLSPolicy", "btlspolicy"),
     ("Namespace", "ns"),
     ("Service", "svc"),
 ];

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use isthmus_ir::{BackendTarget, Filter, Name, ObjectRef, Resource, Route};
 use isthmus_world::fact::{
-    BackendRef, HttpFilter, HttpRoute, ObjectReference, ServiceScope, ServiceType,
+    BackendRef, HttpFilter, HttpRoute, ObjectReference, ServicePort, ServiceScope, ServiceType,
 };
 
 use super::{Inputs, rule::mirrors};
@@ -28,6 +28,11 @@ pub struct References {
     /// Namespaces of targets, other than the route's.
     pub namespaces: BTreeSet<String>,
 }
+
+/// A Service, as policies name it.
+const SERVICE: (&str, &str) = ("", "Service");
+/// A ServiceImport, which the Service of its name may be part of.
+const IMPORT: (&str, &str) = (MULTICLUSTER, "ServiceImport");
 
 /// What a reference of a supported kind names.
 enum Target {
@@ -66,8 +71,8 @@ pub fn references(route: &HttpRoute, scope: ServiceScope) -> References {
 
 fn target(reference: &ObjectReference) -> Option<Target> {
     match (reference.kind.group.as_str(), reference.kind.kind.as_str()) {
-        ("", "Service") => Some(Target::Service),
-        (MULTICLUSTER, "ServiceImport") => Some(Target::Import),
+        SERVICE => Some(Target::Service),
+        IMPORT => Some(Target::Import),
         _ => None,
     }
 }
@@ -211,6 +216,8 @@ impl<'a> Resolver<'a> {
             .map_err(|why| ("UnsupportedProtocol", format!("Service {object}: {why}")))?;
         let spans = self.inputs.scope == ServiceScope::ClusterSet
             && self.inputs.imports.get(&object).is_some_and(|i| i.iter().any(|p| p.port == port));
+        let kinds: &[_] = if spans { &[SERVICE, IMPORT] } else { &[SERVICE] };
+        self.in_the_clear(kinds, &object, declared)?;
         Ok(if spans { BackendKey::ClusterSet(object, port) } else { BackendKey::Cluster(object, port) })
     }
 
@@ -226,6 +233,26 @@ impl<'a> Resolver<'a> {
         };
         backend::protocol(declared)
             .map_err(|why| ("UnsupportedProtocol", format!("ServiceImport {object}: {why}")))?;
+        self.in_the_clear(&[SERVICE, IMPORT], &object, declared)?;
         Ok(BackendKey::ClusterSet(object, port))
+    }
+
+    /// Lets a port pass that no BackendTLSPolicy is about. One that wants TLS gets nothing as long as TLS
+    /// to it cannot be had (case G13), and the policy need not be valid for that.
+    fn in_the_clear(
+        &self,
+        kinds: &[(&str, &str)],
+        object: &ObjectRef,
+        port: &ServicePort,
+    ) -> Result<(), Unresolved> {
+        let Some(asked) = self.inputs.tls.iter().find(|tls| tls.covers(kinds, object, port)) else {
+            return Ok(());
+        };
+        let message = format!(
+            "{} {object}: port {} is to be spoken to by TLS, says BackendTLSPolicy {}, and that is not \
+             implemented: remove the policy to send to it in the clear",
+            asked.target.kind.kind, port.port, asked.policy
+        );
+        Err(("UnsupportedProtocol", message))
     }
 }

@@ -14,9 +14,9 @@ pub(super) struct Object {
 
 /// A field of an object.
 pub(super) struct Field {
-    name: &'static str,
-    shape: Shape,
-    required: bool,
+    pub(super) name: &'static str,
+    pub(super) shape: Shape,
+    pub(super) required: bool,
     /// JSON.
     default: Option<&'static str>,
     /// Whether an empty text gets the default too, in a type that the API server was built with.

@@ -92,6 +92,28 @@ pub(super) fn routability(text: &str) -> Check {
     )
 }
 
+/// Gateway API `WellKnownCACertificatesType`.
+pub(super) fn well_known_certificates(text: &str) -> Check {
+    let own = |(domain, name): (&str, &str)| {
+        subdomain(domain).is_ok() && name.len() <= 63 && word(name, b"-_.")
+    };
+    if text == "System" || text.split_once('/').is_some_and(own) {
+        return Ok(());
+    }
+    Err("must be System, or a domain and a name, such as example.com/name")
+}
+
+/// Gateway API `AbsoluteURI`, by its pattern.
+pub(super) fn absolute_uri(text: &str) -> Check {
+    let scheme = |(scheme, rest): (&str, &str)| {
+        !scheme.is_empty() && !scheme.contains(['/', '?', '#']) && rest.starts_with("//")
+    };
+    if text.split_once(':').is_some_and(scheme) {
+        return Ok(());
+    }
+    Err("must be a URI with a scheme and a host, such as spiffe://example.com/name")
+}
+
 /// Gateway API `Group`.
 pub(super) fn group(text: &str) -> Check {
     if text.is_empty() { Ok(()) } else { subdomain(text) }
@@ -256,6 +278,16 @@ mod tests {
         all(kind, &["Service", "My-Kind"], &["", "1a", "a-", "a/b"]);
         all(domain_path, &["isthmus.dev/gateway"], &["isthmus", "isthmus.dev/", "/x", "A.b/c"]);
         all(protocol, &["HTTP", "example.com/bar"], &["", "example.com", "foo.example.com", "a b"]);
+        all(
+            well_known_certificates,
+            &["System", "example.com/Own_1"],
+            &["", "system", "/a", "example.com/", "example.com/a/b"],
+        );
+        all(
+            absolute_uri,
+            &["spiffe://a.example/b", "https://a?b#c", "a b://"],
+            &["", "a.example", "://a", "urn:a", "a/b://c"],
+        );
         all(label_key, &["app", "example.com/a_b.C"], &["", "/a", "a/b/c", "-a"]);
         all(
             timestamp,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use isthmus_ir::{Key, Name};
 
-use super::ParentRef;
+use super::{ParentRef, PolicyTarget};
 
 /// What one connected proxy has acked.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -31,4 +31,7 @@ pub struct Problem {
     pub parents: Vec<ParentRef>,
     /// `spec.gatewayClassName` of a Gateway, when it could be read: says whose Gateway it is.
     pub class: Option<String>,
+    /// `spec.targetRefs` of a policy, as far as they could be read: what it is about is protected by it,
+    /// whatever else it says.
+    pub targets: Vec<PolicyTarget>,
 }

@@ -6,8 +6,8 @@ use isthmus_ir::ObjectRef;
 
 use crate::{
     fact::{
-        BackendRef, EndpointSlice, Gateway, GatewayClass, GatewayParameters, GroupKind, HttpFilter,
-        HttpRoute, Namespace, ReferenceGrant, Secret, Service, ServiceExport,
+        BackendRef, BackendTlsPolicy, EndpointSlice, Gateway, GatewayClass, GatewayParameters,
+        GroupKind, HttpFilter, HttpRoute, Namespace, ReferenceGrant, Secret, Service, ServiceExport,
     },
     kind::{Kind, ObjectKey},
 };
@@ -37,6 +37,7 @@ pub(super) trait Mentioning {
     }
 }
 
+impl Mentioning for BackendTlsPolicy {}
 impl Mentioning for GatewayParameters {}
 impl Mentioning for Namespace {}
 impl Mentioning for ReferenceGrant {}

@@ -7,8 +7,8 @@ use isthmus_ir::{Name, ObjectRef};
 use super::{Mention, PeerExport, Reports, World};
 use crate::{
     fact::{
-        EndpointSlice, Gateway, GatewayClass, GatewayParameters, HttpRoute, MeshSettings, Namespace,
-        PeerFact, Problem, ReferenceGrant, Secret, Service, ServiceExport,
+        BackendTlsPolicy, EndpointSlice, Gateway, GatewayClass, GatewayParameters, HttpRoute,
+        MeshSettings, Namespace, PeerFact, PolicyTarget, Problem, ReferenceGrant, Secret, Service, ServiceExport,
     },
     kind::{Kind, KindState, ObjectKey},
 };
@@ -34,7 +34,8 @@ impl World {
         &self.roots
     }
 
-    /// The bundle version of each CRD of Gateway API, by its name; none when the definitions are built in.
+    /// The definitions of Gateway API that are there, by name, each with what it says of its release; none
+    /// when they are built in.
     pub fn definitions(&self) -> Option<&BTreeMap<String, Option<String>>> {
         self.definitions.as_ref()
     }
@@ -102,6 +103,23 @@ impl World {
         self.grants.in_namespace(namespace).map(|(_, grant)| grant)
     }
 
+    /// A BackendTLSPolicy.
+    pub fn tls_policy(&self, object: &ObjectRef) -> Option<&Arc<BackendTlsPolicy>> {
+        self.tls_policies.fact(object)
+    }
+
+    /// What every BackendTLSPolicy of a namespace is about, with the policy. What an older version of one is
+    /// about counts as long as that is in force, and what a newer one is about that is not in force, counts
+    /// too.
+    pub fn tls_targets(&self, namespace: &str) -> impl Iterator<Item = (&ObjectRef, &PolicyTarget)> {
+        let refused = self.problems_of(Kind::BackendTlsPolicy);
+        let refused = refused.filter(move |(policy, _)| policy.namespace == namespace);
+        let refused = refused.map(|(policy, problem)| (policy, &problem.targets));
+        let policies = self.tls_policies.in_namespace(namespace);
+        let policies = policies.map(|(policy, fact)| (policy, &fact.targets)).chain(refused);
+        policies.flat_map(|(policy, targets)| targets.iter().map(move |target| (policy, target)))
+    }
+
     /// What is wrong with the newest version of an object.
     pub fn problem(&self, key: &ObjectKey) -> Option<&Arc<Problem>> {
         self.problems.get(key)
@@ -132,6 +150,7 @@ impl World {
             Kind::Gateway => self.gateways.objects(),
             Kind::HttpRoute => self.routes.objects(),
             Kind::ReferenceGrant => self.grants.objects(),
+            Kind::BackendTlsPolicy => self.tls_policies.objects(),
             Kind::Namespace => self.namespaces.objects(),
             Kind::Service => self.services.objects(),
             Kind::EndpointSlice => self.slices.objects(),
