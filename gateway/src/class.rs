@@ -4,6 +4,7 @@ use isthmus_world::fact::GatewayClass;
 
 use crate::{
     CONTROLLER, Condition,
+    definitions::{Installed, SUPPORTED},
     parameters::{self, Known},
 };
 
@@ -12,9 +13,8 @@ use crate::{
 pub enum Definitions {
     /// Built in: objects come from a directory.
     BuiltIn,
-    /// From an API server: the annotation `gateway.networking.k8s.io/bundle-version` of each of its
-    /// Gateway API CRDs, none where it is missing.
-    Installed(Vec<Option<String>>),
+    /// From an API server, which has these.
+    Installed(Installed),
 }
 
 /// What follows from a GatewayClass of ours.
@@ -49,41 +49,27 @@ pub fn translate(
 }
 
 fn features(definitions: &Definitions) -> Vec<&'static str> {
-    let more: &[&str] = match definitions {
-        Definitions::BuiltIn => &[],
-        Definitions::Installed(_) => IN_CLUSTERS,
-    };
-    let mut features: Vec<_> = FEATURES.iter().chain(more).copied().collect();
+    let mut features = FEATURES.to_vec();
+    if let Definitions::Installed(installed) = definitions {
+        features.extend(IN_CLUSTERS);
+        features.retain(|feature| !installed.lacks(feature));
+    }
     features.sort_unstable();
     features
 }
 
 fn supported_version(definitions: &Definitions) -> Condition {
-    let unknown = match definitions {
+    let fault = match definitions {
         Definitions::BuiltIn => None,
-        Definitions::Installed(versions) => {
-            versions.iter().find(|v| !v.as_deref().is_some_and(is_supported))
-        }
+        Definitions::Installed(installed) => installed.fault(),
     };
-    match unknown {
-        None => Condition::is("SupportedVersion", "SupportedVersion", "Gateway API v1.3 to v1.7"),
-        Some(version) => Condition::not(
-            "SupportedVersion",
-            "UnsupportedVersion",
-            format!(
-                "a Gateway API CRD has bundle version {}; supported are v1.3 to v1.7: install v1.7.0",
-                version.as_deref().unwrap_or("(none)")
-            ),
-        ),
+    match fault {
+        None => {
+            let message = format!("Gateway API {SUPPORTED}");
+            Condition::is("SupportedVersion", "SupportedVersion", message)
+        }
+        Some(fault) => Condition::not("SupportedVersion", "UnsupportedVersion", fault.to_string()),
     }
-}
-
-/// Whether definitions of this bundle version are those that this controller reads.
-pub fn is_supported(version: &str) -> bool {
-    let mut parts = version.trim_start_matches('v').split('.');
-    let major = parts.next();
-    let minor = parts.next().and_then(|m| m.parse::<u32>().ok());
-    major == Some("1") && minor.is_some_and(|m| (3..=7).contains(&m))
 }
 
 /// What works where Gateways have objects of their own that run them.

@@ -4,8 +4,8 @@
 //! calls `translate`. A user's mistake is a [`Condition`], never an error. Units, in the order in which
 //! one may read what another derived:
 //!
-//! 1. [`class`] of each GatewayClass, by its [`parameters`]; [`certificate`] of each TLS Secret;
-//!    [`listener::port_conflicts`]
+//! 1. [`class`] of each GatewayClass, by its [`parameters`] and the [`definitions`] that are there;
+//!    [`certificate`] of each TLS Secret; [`listener::port_conflicts`]
 //!    once, over all Gateways of ours.
 //! 2. [`listener`] of each Gateway.
 //! 3. [`attachment`] of each route, of any kind.
@@ -21,6 +21,7 @@ pub mod backend;
 pub mod certificate;
 pub mod class;
 mod condition;
+pub mod definitions;
 
 pub mod http_route;
 mod lexical;

@@ -10,11 +10,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use expect_test::{Expect, expect};
+use expect_test::{Expect, expect, expect_file};
 use isthmus_gateway::{
     Condition,
     attachment::{self, Parent},
-    class, http_route,
+    class, definitions, http_route,
     listener::{self, Exposure, GatewayOutput, Given},
     parameters::Known,
     reference::Grants,
@@ -134,81 +134,7 @@ fn troubles(status: &Value) -> String {
 #[test]
 fn a_gateway_that_is_served() {
     let status = gateway_status(&proxies(&["p1"], &[]));
-    expect![[r#"
-        addresses:
-        - type: IPAddress
-          value: "127.0.0.1"
-        conditions:
-        - message: the Gateway is valid
-          observedGeneration: 7
-          reason: Accepted
-          status: "True"
-          type: Accepted
-        - message: all references are resolved
-          observedGeneration: 7
-          reason: ResolvedRefs
-          status: "True"
-          type: ResolvedRefs
-        - message: every connected proxy serves it
-          observedGeneration: 7
-          reason: Programmed
-          status: "True"
-          type: Programmed
-        listeners:
-        - attachedRoutes: 3
-          conditions:
-          - message: the listener is valid
-            observedGeneration: 7
-            reason: Accepted
-            status: "True"
-            type: Accepted
-          - message: all references are resolved
-            observedGeneration: 7
-            reason: ResolvedRefs
-            status: "True"
-            type: ResolvedRefs
-          - message: the listener is distinct
-            observedGeneration: 7
-            reason: NoConflicts
-            status: "False"
-            type: Conflicted
-          - message: every connected proxy serves it
-            observedGeneration: 7
-            reason: Programmed
-            status: "True"
-            type: Programmed
-          name: a
-          supportedKinds:
-          - group: gateway.networking.k8s.io
-            kind: HTTPRoute
-        - attachedRoutes: 0
-          conditions:
-          - message: the listener is valid
-            observedGeneration: 7
-            reason: Accepted
-            status: "True"
-            type: Accepted
-          - message: all references are resolved
-            observedGeneration: 7
-            reason: ResolvedRefs
-            status: "True"
-            type: ResolvedRefs
-          - message: the listener is distinct
-            observedGeneration: 7
-            reason: NoConflicts
-            status: "False"
-            type: Conflicted
-          - message: every connected proxy serves it
-            observedGeneration: 7
-            reason: Programmed
-            status: "True"
-            type: Programmed
-          name: b
-          supportedKinds:
-          - group: gateway.networking.k8s.io
-            kind: HTTPRoute
-    "#]]
-    .assert_eq(&yaml(&status));
+    expect_file!["expected/gateway.yaml"].assert_eq(&yaml(&status));
 }
 
 fn programmed(progress: Progress, expected: Expect) {
@@ -292,84 +218,58 @@ fn a_port_that_is_taken_is_a_condition_of_its_listener() {
     );
 }
 
-#[test]
-fn a_class_lists_what_works_in_order() {
-    let gateway_class = GatewayClass {
+fn gateway_class() -> GatewayClass {
+    GatewayClass {
         meta: meta("isthmus", 2),
         controller: isthmus_gateway::CONTROLLER.into(),
         parameters: None,
-    };
-    let told = |definitions: class::Definitions| {
-        let output = class::translate(&gateway_class, &Known::Missing, &definitions).unwrap();
-        status::gateway_class(&gateway_class, &output, None)
-    };
-    let installed = |versions: &[Option<&str>]| {
-        class::Definitions::Installed(versions.iter().map(|v| v.map(str::to_owned)).collect())
-    };
-    let status = told(class::Definitions::BuiltIn);
-    expect![[r#"
-        conditions:
-        - message: Gateways of this class are served
-          observedGeneration: 2
-          reason: Accepted
-          status: "True"
-          type: Accepted
-        - message: Gateway API v1.3 to v1.7
-          observedGeneration: 2
-          reason: SupportedVersion
-          status: "True"
-          type: SupportedVersion
-        supportedFeatures:
-        - name: Gateway
-        - name: GatewayAddressEmpty
-        - name: GatewayHTTPListenerIsolation
-        - name: GatewayHTTPSListenerDetectMisdirectedRequests
-        - name: GatewayPort8080
-        - name: GatewayRouteHostnameIntersectionPrecedence
-        - name: GatewayStaticAddresses
-        - name: HTTPRoute
-        - name: HTTPRoute303RedirectStatusCode
-        - name: HTTPRoute307RedirectStatusCode
-        - name: HTTPRoute308RedirectStatusCode
-        - name: HTTPRouteBackendProtocolH2C
-        - name: HTTPRouteBackendProtocolWebSocket
-        - name: HTTPRouteBackendRequestHeaderModification
-        - name: HTTPRouteBackendTimeout
-        - name: HTTPRouteBackendURLRewrite
-        - name: HTTPRouteCORS
-        - name: HTTPRouteDestinationPortMatching
-        - name: HTTPRouteHostRewrite
-        - name: HTTPRouteMethodMatching
-        - name: HTTPRouteNamedRouteRule
-        - name: HTTPRouteParentRefPort
-        - name: HTTPRoutePathRedirect
-        - name: HTTPRoutePathRewrite
-        - name: HTTPRoutePortRedirect
-        - name: HTTPRouteQueryParamMatching
-        - name: HTTPRouteRequestMirror
-        - name: HTTPRouteRequestMultipleMirrors
-        - name: HTTPRouteRequestPercentageMirror
-        - name: HTTPRouteRequestTimeout
-        - name: HTTPRouteResponseHeaderModification
-        - name: HTTPRouteRetryCodes
-        - name: HTTPRouteRetryConnectionError
-        - name: HTTPRouteSchemeRedirect
-        - name: ReferenceGrant
-    "#]]
-    .assert_eq(&yaml(&status));
+    }
+}
+
+fn class_status(definitions: &class::Definitions) -> Value {
+    let output = class::translate(&gateway_class(), &Known::Missing, definitions).unwrap();
+    status::gateway_class(&gateway_class(), &output, None)
+}
+
+fn features(status: &Value) -> BTreeSet<String> {
+    let names = status["supportedFeatures"].as_array().unwrap().iter();
+    names.map(|feature| feature["name"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_class_lists_what_works_in_order() {
     assert!(class::FEATURES.is_sorted());
-    let features = |status: &Value| -> BTreeSet<String> {
-        let names = status["supportedFeatures"].as_array().unwrap().iter();
-        names.map(|feature| feature["name"].as_str().unwrap().to_owned()).collect()
-    };
-    let more = features(&told(installed(&[Some("v1.7.0")])));
-    let more: Vec<_> = more.difference(&features(&status)).cloned().collect();
-    assert_eq!(more, ["GatewayInfrastructure"], "needs objects that run a Gateway");
-    assert_eq!(troubles(&told(installed(&[Some("v1.7.0"), Some("v1.5.1")]))), "");
-    expect!["SupportedVersion=False UnsupportedVersion: a Gateway API CRD has bundle version v1.2.1; supported are v1.3 to v1.7: install v1.7.0"].assert_eq(&troubles(&told(installed(&[Some("v1.7.0"), Some("v1.2.1")]))));
-    expect!["SupportedVersion=False UnsupportedVersion: a Gateway API CRD has bundle version (none); supported are v1.3 to v1.7: install v1.7.0"].assert_eq(&troubles(&told(installed(&[None]))));
-    let other = GatewayClass { controller: "example.com/other".into(), ..gateway_class };
+    expect_file!["expected/class.yaml"].assert_eq(&yaml(&class_status(&class::Definitions::BuiltIn)));
+    let other = GatewayClass { controller: "example.com/other".into(), ..gateway_class() };
     assert_eq!(class::translate(&other, &Known::Missing, &class::Definitions::BuiltIn), None);
+}
+
+/// The status of a class where definitions are of v1.7.0, but for one by the plural of its kind: of another
+/// release, of none, or missing.
+fn where_one_is(plural: &str, version: Option<Option<&str>>) -> Value {
+    let of = |name: &str| match name.strip_suffix(".gateway.networking.k8s.io") {
+        Some(name) if name == plural => version.map(|version| version.map(str::to_owned)),
+        _ => Some(Some("v1.7.0".to_owned())),
+    };
+    class_status(&class::Definitions::Installed(definitions::Installed::new(of)))
+}
+
+#[test]
+fn f12_a_class_says_which_definition_is_missing_or_of_another_release() {
+    let fine = where_one_is("gateways", Some(Some("v1.5.1")));
+    assert_eq!(troubles(&fine), "");
+    let more: Vec<_> = features(&fine)
+        .difference(&features(&class_status(&class::Definitions::BuiltIn)))
+        .cloned()
+        .collect();
+    assert_eq!(more, ["GatewayInfrastructure"], "needs objects that run a Gateway");
+    expect!["SupportedVersion=False UnsupportedVersion: the definition gateways.gateway.networking.k8s.io has version v1.2.1; supported are v1.3 to v1.7: `kubectl apply --server-side -f https://github.com/kubernetes-sigs/gateway-api/releases/download/v1.7.0/standard-install.yaml`"].assert_eq(&troubles(&where_one_is("gateways", Some(Some("v1.2.1")))));
+    expect!["SupportedVersion=False UnsupportedVersion: the definition referencegrants.gateway.networking.k8s.io has version (none); supported are v1.3 to v1.7: `kubectl apply --server-side -f https://github.com/kubernetes-sigs/gateway-api/releases/download/v1.7.0/standard-install.yaml`"].assert_eq(&troubles(&where_one_is("referencegrants", Some(None))));
+    let lacking = where_one_is("httproutes", None);
+    expect!["SupportedVersion=False UnsupportedVersion: the definition httproutes.gateway.networking.k8s.io is missing: `kubectl apply --server-side -f https://github.com/kubernetes-sigs/gateway-api/releases/download/v1.7.0/standard-install.yaml`"].assert_eq(&troubles(&lacking));
+    let gone: BTreeSet<_> = features(&fine).difference(&features(&lacking)).cloned().collect();
+    assert!(gone.contains("HTTPRoute") && gone.contains("HTTPRouteCORS"), "{gone:?}");
+    assert!(gone.iter().all(|feature| feature.starts_with("HTTPRoute")), "{gone:?}");
 }
 
 /// A reference to GatewayParameters.
@@ -460,6 +360,7 @@ fn route_status(parent: Parent, progress: Option<Progress>, problem: Option<&Pro
         services: &BTreeMap::new(),
         imports: &BTreeMap::new(),
         grants: Grants(&[]),
+        tls: &[],
         scope: ServiceScope::Cluster,
     });
     let progress = progress.map(|p| (gateway, p)).into_iter().collect();

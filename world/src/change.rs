@@ -32,9 +32,8 @@ pub enum Change {
     },
     /// The settings of this cluster.
     Settings(MeshSettings),
-    /// Where the definitions of Gateway API's kinds come from: the annotation
-    /// `gateway.networking.k8s.io/bundle-version` of each CRD, none where it is missing. Without this change
-    /// they are built in.
+    /// Where the definitions of Gateway API's kinds come from: those that are there, by name, each with what
+    /// it says of its release. Without this change they are built in.
     Definitions(std::collections::BTreeMap<String, Option<String>>),
     /// Roots of this cluster's own trust domain, as DER. Before the first one proxies are told of none.
     Roots(Vec<bytes::Bytes>),

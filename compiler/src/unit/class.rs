@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use isthmus_gateway::{
     class::{ClassOutput, Definitions, translate},
+    definitions::Installed,
     parameters::Known,
 };
 use isthmus_ir::ObjectRef;
@@ -36,7 +37,7 @@ impl Unit for Classes {
     fn gather(world: &&World, name: &String) -> Option<ClassInputs> {
         let class = Arc::clone(world.gateway_class(name)?);
         let definitions = match world.definitions() {
-            Some(installed) => Definitions::Installed(installed.values().cloned().collect()),
+            Some(found) => Definitions::Installed(Installed::new(|name| found.get(name).cloned())),
             None => Definitions::BuiltIn,
         };
         let parameters = Plain(known_parameters(world, class.named_parameters()));

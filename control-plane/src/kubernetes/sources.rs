@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use isthmus_api_server::{Client, Event, Resource, Watched};
+use isthmus_api_server::{Client, Event, Resource, State, Watched};
+use isthmus_gateway::definitions::{self, BUNDLE_VERSION};
 use isthmus_world::{Change, Kind};
 use tokio::{sync::mpsc, task::JoinSet};
 
@@ -12,10 +13,6 @@ use crate::core::Input;
 
 /// Objects that may wait in front of the queue.
 const AHEAD: usize = 64;
-/// The definitions whose bundle version says whether we understand the objects.
-const DEFINITIONS: [&str; 4] = ["gatewayclasses", "gateways", "httproutes", "referencegrants"];
-/// Where a definition says which release it is of.
-const BUNDLE: &str = "gateway.networking.k8s.io/bundle-version";
 
 /// Follows everything, for as long as `inputs` is listened to.
 pub(super) fn follow(client: &Client, inputs: &mpsc::Sender<Input<News>>, tasks: &mut JoinSet<()>) {
@@ -25,13 +22,14 @@ pub(super) fn follow(client: &Client, inputs: &mpsc::Sender<Input<News>>, tasks:
         tasks.spawn(isthmus_api_server::follow(client.clone(), watched, events));
         tasks.spawn(pass_on(kind, told, inputs.clone()));
     }
-    let (events, told) = mpsc::channel(AHEAD);
-    for plural in DEFINITIONS {
-        let name = format!("{plural}.{}", isthmus_gateway::GROUP);
+    let (found, all) = mpsc::channel(AHEAD);
+    for name in definitions::names() {
+        let (events, told) = mpsc::channel(AHEAD);
         let watched = Watched::one(definition(), "", &name);
-        tasks.spawn(isthmus_api_server::follow(client.clone(), watched, events.clone()));
+        tasks.spawn(isthmus_api_server::follow(client.clone(), watched, events));
+        tasks.spawn(pass_on_definition(name, told, found.clone()));
     }
-    tasks.spawn(tell_definitions(told, inputs.clone()));
+    tasks.spawn(tell_definitions(all, inputs.clone()));
 }
 
 /// The kind as an API server knows it.
@@ -59,19 +57,38 @@ async fn pass_on(kind: Kind, mut told: mpsc::Receiver<Event>, inputs: mpsc::Send
     }
 }
 
-async fn tell_definitions(mut told: mpsc::Receiver<Event>, inputs: mpsc::Sender<Input<News>>) {
-    let mut installed = BTreeMap::new();
+/// A definition by name, when it is there with what it says of its release.
+type Found = (String, Option<Option<String>>);
+
+/// Tells whether a definition is there, once that is known.
+async fn pass_on_definition(name: String, mut told: mpsc::Receiver<Event>, found: mpsc::Sender<Found>) {
+    let mut bundle = None;
     while let Some(event) = told.recv().await {
         match event {
             Event::Upsert(object) => {
                 let annotations = object.metadata.annotations.unwrap_or_default();
-                let name = object.metadata.name.unwrap_or_default();
-                installed.insert(name, annotations.get(BUNDLE).cloned());
+                bundle = Some(annotations.get(BUNDLE_VERSION).cloned());
             }
-            Event::Delete { name, .. } => drop(installed.remove(&name)),
-            Event::State(_) => continue,
+            Event::Delete { .. } | Event::State(State::Absent) => bundle = None,
+            Event::State(State::Synced) => {}
+            Event::State(State::Forbidden(_)) => continue,
         }
-        let change = Change::Definitions(installed.clone());
+        if found.send((name.clone(), bundle.clone())).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Tells of the definitions when it is known of each whether it is there: one that is not, is missed.
+async fn tell_definitions(mut found: mpsc::Receiver<Found>, inputs: mpsc::Sender<Input<News>>) {
+    let mut known = BTreeMap::new();
+    while let Some((name, bundle)) = found.recv().await {
+        known.insert(name, bundle);
+        if !definitions::names().all(|name| known.contains_key(&name)) {
+            continue;
+        }
+        let there = known.iter().filter_map(|(name, bundle)| Some((name.clone(), bundle.clone()?)));
+        let change = Change::Definitions(there.collect());
         if inputs.send(Input::Changes(vec![change])).await.is_err() {
             return;
         }
