@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use isthmus_gateway::status::Progress;
 use isthmus_ir::{Key, Name, ObjectRef};
-use isthmus_world::Reports;
+use isthmus_world::{Reports, fact::ProxyReport};
 
 /// Something of the user's that a scope serves.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -106,8 +106,9 @@ pub(crate) fn concerned(
     let none = Reports::new();
     let (old, new) = (old.unwrap_or(&none), new.unwrap_or(&none));
     let mut span: Option<(u64, u64)> = None;
-    let everybody = !old.keys().eq(new.keys())
-        || old.values().zip(new.values()).any(|(a, b)| a.refused != b.refused || a.unbound != b.unbound);
+    let rest = |report: &ProxyReport| ProxyReport { revision: 0, ..report.clone() };
+    let everybody =
+        !old.keys().eq(new.keys()) || old.values().zip(new.values()).any(|(a, b)| rest(a) != rest(b));
     for (a, b) in old.values().zip(new.values()).filter(|(a, b)| a.revision != b.revision) {
         let (low, high) = (a.revision.min(b.revision), a.revision.max(b.revision));
         span = Some(span.map_or((low, high), |(l, h)| (l.min(low), h.max(high))));
@@ -118,7 +119,7 @@ pub(crate) fn concerned(
 
 /// How far proxies that say `reports` have come with something that is in their scope since `revision`
 /// and consists of the resources that `owns` knows. `listeners` is what names of the Gateway's listeners
-/// begin with.
+/// begin with. A proxy that joins is behind when nobody has come so far.
 pub(crate) fn progress(
     reports: Option<&Reports>,
     revision: u64,
@@ -126,8 +127,15 @@ pub(crate) fn progress(
     listeners: Option<&str>,
 ) -> Progress {
     let mut progress = Progress::default();
+    let mut joining = Vec::new();
     for (proxy, report) in reports.into_iter().flatten() {
-        let list = if report.revision >= revision { &mut progress.acked } else { &mut progress.behind };
+        let list = if report.revision >= revision {
+            &mut progress.acked
+        } else if report.joining {
+            &mut joining
+        } else {
+            &mut progress.behind
+        };
         list.push(proxy.to_string());
         let refused = report.refused.iter().find(|(key, _)| owns(key));
         progress.refused.extend(refused.map(|(_, why)| (proxy.to_string(), why.clone())));
@@ -135,6 +143,10 @@ pub(crate) fn progress(
             let section = listeners.and_then(|prefix| listener.as_str().strip_prefix(prefix));
             progress.unbound.extend(section.map(|section| (section.to_owned(), why.clone())));
         }
+    }
+    if progress.acked.is_empty() {
+        progress.behind.extend(joining);
+        progress.behind.sort();
     }
     progress
 }

@@ -24,17 +24,23 @@ use common::{
 };
 use isthmus_compiler::{Compiler, Refresh};
 use isthmus_east_west::handle::HandleKey;
+use isthmus_gateway::definitions;
 use isthmus_ir::{Fraction, Key, Kind as IrKind, Name, ObjectRef};
 use isthmus_world::{
     Change, Kind, KindState, ObjectKey,
     fact::{
-        Address, AllowedNamespaces, BackendRef, ExportedService, Fact, GrantFrom, GrantTo, GroupKind,
-        HttpFilter, LabelSelector, Listener, ListenerTls, MeshSettings, Meta, NameSettings, Namespace,
-        ObjectReference, ParentRef, PeerFact, PeerState, Place, Problem, ProxyReport, ReferenceGrant,
-        Requirement, SelectorOperator, ServiceScope, TlsMode,
+        Address, AllowedNamespaces, BackendRef, BackendTlsPolicy, ExportedService, Fact, GrantFrom,
+        GrantTo, GroupKind, HttpFilter, LabelSelector, Listener, ListenerTls, MeshSettings, Meta,
+        NameSettings, Namespace, ObjectReference, ParentRef, PeerFact, PeerState, Place, PolicyTarget,
+        Problem, ProxyReport, ReferenceGrant, Requirement, SelectorOperator, ServiceScope, TlsMode,
     },
 };
-use proptest::{collection::vec, option, prelude::*, sample::select};
+use proptest::{
+    collection::vec,
+    option,
+    prelude::*,
+    sample::{select, subsequence},
+};
 
 /// What was applied, boiled down to what is known now.
 #[derive(Clone, Default)]
@@ -261,6 +267,22 @@ fn a_grant() -> impl Strategy<Value = Fact> {
     })
 }
 
+fn a_target() -> impl Strategy<Value = PolicyTarget> {
+    let kind = select(vec![("", "Service"), ("multicluster.x-k8s.io", "ServiceImport")]);
+    let section = option::of(select(PORTS.to_vec()));
+    (kind, select(vec!["x", "y"]), section).prop_map(|((group, kind), name, section)| PolicyTarget {
+        kind: GroupKind { group: group.into(), kind: kind.into() },
+        name: name.into(),
+        section: section.map(|port| format!("p{port}")),
+    })
+}
+
+fn a_policy() -> impl Strategy<Value = Fact> {
+    (select(NAMESPACES.to_vec()), vec(a_target(), 1..3)).prop_map(|(namespace, targets)| {
+        Fact::BackendTlsPolicy(BackendTlsPolicy { meta: meta(namespace, "p"), targets })
+    })
+}
+
 fn a_namespace() -> impl Strategy<Value = Fact> {
     (select(NAMESPACES.to_vec()), any::<bool>()).prop_map(|(name, team)| {
         let labels = team.then(|| ("team".to_owned(), "x".to_owned())).into_iter().collect();
@@ -293,6 +315,7 @@ fn a_fact() -> impl Strategy<Value = Fact> {
         4 => a_gateway(),
         6 => a_route(),
         2 => a_grant(),
+        1 => a_policy(),
         1 => a_namespace(),
         1 => select(NAMESPACES.to_vec()).prop_map(parameters),
         3 => a_service(),
@@ -307,16 +330,19 @@ fn a_problem() -> impl Strategy<Value = Change> {
     let key = prop_oneof![
         select(GATEWAYS.to_vec()).prop_map(|(ns, name)| ObjectKey::new(Kind::Gateway, ns, name)),
         select(ROUTES.to_vec()).prop_map(|(ns, name)| ObjectKey::new(Kind::HttpRoute, ns, name)),
+        select(NAMESPACES.to_vec()).prop_map(|ns| ObjectKey::new(Kind::BackendTlsPolicy, ns, "p")),
         select(NAMESPACES.to_vec()).prop_map(|ns| ObjectKey::new(Kind::GatewayParameters, ns, "p")),
     ];
-    (key, vec(a_parent(), 0..2), 1..4_i64).prop_map(|(key, parents, generation)| {
-        let gateway = key.kind == Kind::Gateway;
+    let said = (vec(a_parent(), 0..2), vec(a_target(), 0..2));
+    (key, said, 1..4_i64).prop_map(|(key, (parents, targets), generation)| {
+        let of = |kind| key.kind == kind;
         let problem = Problem {
             field: Some("spec".into()),
             message: "no".into(),
             generation,
-            parents: if gateway { Vec::new() } else { parents },
-            class: gateway.then(|| "isthmus".into()),
+            parents: if of(Kind::HttpRoute) { parents } else { Vec::new() },
+            class: of(Kind::Gateway).then(|| "isthmus".into()),
+            targets: if of(Kind::BackendTlsPolicy) { targets } else { Vec::new() },
         };
         Change::Problem { key, problem }
     })
@@ -365,11 +391,11 @@ fn peer_exports() -> impl Strategy<Value = Change> {
 /// Reports that mean the same whatever the number of refreshes: nothing acked, or everything.
 fn a_report() -> impl Strategy<Value = Change> {
     let refused = vec(select(ROUTES.to_vec()), 0..2);
-    let report = (any::<bool>(), refused, any::<bool>());
+    let report = (any::<bool>(), refused, any::<bool>(), any::<bool>());
     (select(GATEWAYS.to_vec()), select(vec!["p", "q"]), option::weighted(0.8, report)).prop_map(
         |((namespace, name), proxy, report)| {
             let listener = |section: &str| Name::from(format!("{namespace}/{name}/{section}"));
-            let report = report.map(|(acked, refused, unbound)| ProxyReport {
+            let report = report.map(|(acked, refused, unbound, joining)| ProxyReport {
                 revision: if acked { u64::MAX } else { 0 },
                 refused: refused
                     .into_iter()
@@ -378,6 +404,7 @@ fn a_report() -> impl Strategy<Value = Change> {
                     })
                     .collect(),
                 unbound: unbound.then(|| (listener("one"), "taken".into())).into_iter().collect(),
+                joining,
             });
             let scope = format!("gateway/{namespace}/{name}").into();
             Change::Proxy { scope, proxy: proxy.into(), report }
@@ -421,7 +448,11 @@ fn a_kind() -> impl Strategy<Value = Change> {
 
 fn some_definitions() -> impl Strategy<Value = Change> {
     let version = select(vec![None, Some("v1.7.0".to_owned()), Some("v9.0.0".to_owned())]);
-    version.prop_map(|version| Change::Definitions([("gateways".to_owned(), version)].into()))
+    (subsequence(definitions::names().collect::<Vec<_>>(), 0..=4), version).prop_map(
+        |(names, version)| {
+            Change::Definitions(names.into_iter().map(|name| (name, version.clone())).collect())
+        },
+    )
 }
 
 fn a_change() -> impl Strategy<Value = Change> {

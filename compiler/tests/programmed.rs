@@ -92,9 +92,23 @@ fn a_new_generation_waits_for_every_proxy() {
     assert_eq!(programmed(&compiler).1, waiting("q"));
     says(&mut compiler, "q", Some(report(revision)));
     assert_eq!(programmed(&compiler).1, YES);
+}
+
+#[test]
+fn a_proxy_that_joins_is_not_waited_for_while_others_have_acked() {
+    let joining = || Some(ProxyReport { joining: true, ..report(0) });
+    let mut compiler = started();
+    says(&mut compiler, "new", joining());
+    assert_eq!(programmed(&compiler), (waiting("new"), waiting("new")), "nobody else has acked");
+    says(&mut compiler, "p", Some(report(1)));
+    assert_eq!(programmed(&compiler), (YES.into(), YES.into()));
+    let revision = edit(&mut compiler, to_x("/new"), 2);
+    assert_eq!(programmed(&compiler), (YES.into(), waiting("new, p")), "nobody has acked this");
+    says(&mut compiler, "p", Some(report(revision)));
+    assert_eq!(programmed(&compiler).1, YES);
     says(&mut compiler, "new", Some(report(0)));
-    assert_eq!(programmed(&compiler), (waiting("new"), waiting("new")));
-    says(&mut compiler, "new", None);
+    assert_eq!(programmed(&compiler), (waiting("new"), waiting("new")), "it takes too long");
+    says(&mut compiler, "new", Some(report(revision)));
     assert_eq!(programmed(&compiler), (YES.into(), YES.into()));
 }
 

@@ -5,15 +5,19 @@
 //! publisher, and everything else to the [`Surroundings`], which differ between a directory of manifests
 //! and a Kubernetes cluster.
 
+mod presence;
+
 use std::time::Duration;
 
 use isthmus_compiler::{Compiler, Refresh};
-use isthmus_world::{Change, fact::ProxyReport};
+use isthmus_world::Change;
 use isthmus_xds::server::{self as xds, Proxy, ProxyEvent, Publisher, Reports};
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
 };
+
+use presence::Presence;
 
 /// The least time between two refreshes.
 const PACE: Duration = Duration::from_millis(20);
@@ -59,13 +63,14 @@ pub struct Core<S> {
     compiler: Compiler,
     publisher: Publisher,
     surroundings: S,
+    presence: Presence,
     refreshed: bool,
 }
 
 impl<S: Surroundings> Core<S> {
     /// A core whose compiler knows nothing but its settings.
     pub fn new(compiler: Compiler, publisher: Publisher, surroundings: S) -> Self {
-        Self { compiler, publisher, surroundings, refreshed: false }
+        Self { compiler, publisher, surroundings, presence: Presence::default(), refreshed: false }
     }
 
     /// What surrounds it.
@@ -86,11 +91,17 @@ impl<S: Surroundings> Core<S> {
         let mut dirty = self.refresh();
         let mut last = Instant::now();
         loop {
+            let next = self.presence.next();
             tokio::select! {
                 biased;
                 () = tokio::time::sleep_until(last + PACE), if dirty => {
                     dirty = self.refresh();
                     last = Instant::now();
+                }
+                () = tokio::time::sleep_until(next.unwrap_or(last)), if next.is_some() => {
+                    let changes = self.presence.passed(Instant::now());
+                    self.apply(changes);
+                    dirty = true;
                 }
                 input = inputs.recv() => match input {
                     Some(input) => {
@@ -109,9 +120,13 @@ impl<S: Surroundings> Core<S> {
             Input::Changes(changes) => changes,
             Input::Proxy(ProxyEvent { proxy, report }) => {
                 self.surroundings.heard(&proxy, report.as_ref());
-                vec![proxy_change(&proxy, report)]
+                self.presence.heard(&proxy, report, Instant::now()).into_iter().collect()
             }
         };
+        self.apply(changes);
+    }
+
+    fn apply(&mut self, changes: Vec<Change>) {
         for change in changes {
             self.compiler.apply(change);
         }
@@ -121,9 +136,8 @@ impl<S: Surroundings> Core<S> {
     fn refresh(&mut self) -> bool {
         let refresh = tokio::task::block_in_place(|| self.compiler.refresh());
         if !self.compiler.world().complete() {
-            for change in self.surroundings.waiting(&self.compiler) {
-                self.compiler.apply(change);
-            }
+            let changes = self.surroundings.waiting(&self.compiler);
+            self.apply(changes);
             return self.compiler.world().complete();
         }
         for (scope, changes) in &refresh.scopes {
@@ -142,9 +156,7 @@ impl<S: Surroundings> Core<S> {
         let first = !std::mem::replace(&mut self.refreshed, true);
         let changes = self.surroundings.refreshed(refresh, &self.compiler, first);
         let more = !changes.is_empty();
-        for change in changes {
-            self.compiler.apply(change);
-        }
+        self.apply(changes);
         more
     }
 }
@@ -161,13 +173,4 @@ pub(crate) fn tell<T: PartialEq>(told: &watch::Sender<T>, value: T) {
         *known = value;
         changed
     });
-}
-
-fn proxy_change(proxy: &Proxy, report: Option<xds::ProxyReport>) -> Change {
-    let report = report.map(|report| ProxyReport {
-        revision: report.revision,
-        refused: report.refused,
-        unbound: report.unbound,
-    });
-    Change::Proxy { scope: proxy.scope.clone(), proxy: proxy.id.as_str().into(), report }
 }

@@ -7,7 +7,7 @@ use isthmus_ir::{Key, Name};
 
 use super::{ParentRef, PolicyTarget};
 
-/// What one connected proxy has acked.
+/// What one proxy has acked that is connected, or was until a moment ago.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ProxyReport {
     /// The newest revision of its snapshot that is in force there; 0 before the first.
@@ -16,6 +16,8 @@ pub struct ProxyReport {
     pub refused: BTreeMap<Key, String>,
     /// Listeners that it could not bind, with the operating system's reasons.
     pub unbound: BTreeMap<Name, String>,
+    /// Whether it is new, and not waited for yet while others have acked.
+    pub joining: bool,
 }
 
 /// Why the newest version of an object is not in force; its last good version is.
