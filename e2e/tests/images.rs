@@ -15,7 +15,7 @@ use isthmus_e2e::{
 };
 
 /// Each program, and how large its image may be; those of the release profile are smaller.
-const BOUNDS: [(&str, u64); 2] = [("isthmus", 80_000_000), ("isthmus-proxy", 30_000_000)];
+const BOUNDS: [(&str, u64); 2] = [("isthmus", 60_000_000), ("isthmus-proxy", 30_000_000)];
 
 #[test]
 fn images_are_small_and_run_without_rights_or_a_shell() {

@@ -117,14 +117,12 @@ fn attend(request: Request, claim: &Claim, set: &mut dyn Set, programs: &Path) -
     write_private(&kubeconfig, &merged(&clusters, programs)?)?;
     let stop = request.lasting.map(|_| claim.listen()).transpose()?;
     println!("{}", serde_json::to_string(&Ready { directory, kubeconfig, clusters })?);
-    match stop {
-        Some(listener) => Ok(Ended { content: true, _waits: Some(told_to_stop(&listener)?) }),
-        None => {
-            let mut said = String::new();
-            std::io::stdin().lock().read_to_string(&mut said)?;
-            Ok(Ended { content: said == DOWN, _waits: None })
-        }
+    if let Some(listener) = stop {
+        return Ok(Ended { content: true, _waits: Some(told_to_stop(&listener)?) });
     }
+    let mut said = String::new();
+    std::io::stdin().lock().read_to_string(&mut said)?;
+    Ok(Ended { content: said == DOWN, _waits: None })
 }
 
 /// Waits until somebody says [`STOP`]. Who only looks whether anybody listens says nothing.
