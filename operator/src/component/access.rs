@@ -5,6 +5,7 @@ use isthmus_crds::{
     GROUP, MCS_GROUP,
     names::{AUTHORITY, CONTROL_PLANE, ROOT, control_plane as control_plane_of},
 };
+use isthmus_gateway::definitions;
 use k8s_openapi::api::rbac::v1::{
     ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding, RoleRef, Subject,
 };
@@ -41,12 +42,14 @@ pub fn cluster_rules() -> Vec<PolicyRule> {
     let gateway_api = "gateway.networking.k8s.io";
     let kinds = ["backendtlspolicies", "gatewayclasses", "gateways", "httproutes", "referencegrants"];
     let statuses = ["gatewayclasses/status", "gateways/status", "httproutes/status"];
+    let definitions: Vec<String> = definitions::names().collect();
+    let definitions: Vec<&str> = definitions.iter().map(String::as_str).collect();
     vec![
         rule(gateway_api, &kinds, READ),
         rule(gateway_api, &statuses, WRITE_STATUS),
         rule("", &["namespaces", "services"], READ),
         rule("discovery.k8s.io", &["endpointslices"], READ),
-        rule("apiextensions.k8s.io", &["customresourcedefinitions"], READ),
+        only(&definitions, rule("apiextensions.k8s.io", &["customresourcedefinitions"], READ)),
         rule(MCS_GROUP, &["serviceexports"], READ),
         rule(MCS_GROUP, &["serviceexports/status"], WRITE_STATUS),
         rule(GROUP, &["gatewayparameters", "meshinstalls", "meshrevisions"], READ),
