@@ -13,10 +13,12 @@ use hyper_util::{
 };
 use kube::{
     Client, Config,
-    client::{Body, ClientBuilder, ConfigExt as _, retry::RetryPolicy},
+    client::{Body, ClientBuilder, ConfigExt as _},
     config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 use tower::ServiceBuilder;
+
+use crate::retry::Retry;
 
 const CONNECT: Duration = Duration::from_secs(5);
 /// Longer than the time between two bookmarks.
@@ -94,7 +96,7 @@ fn client(config: &Config, silence: Duration) -> kube::Result<Client> {
     let hyper = HyperClient::builder(TokioExecutor::new()).build::<_, Body>(connector);
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
-        .layer(tower::retry::RetryLayer::new(RetryPolicy::server_retry()))
+        .layer(tower::retry::RetryLayer::new(Retry::default()))
         .option_layer(config.auth_layer()?)
         .layer(config.extra_headers_layer()?)
         .map_err(tower::BoxError::from)

@@ -9,6 +9,7 @@ mod connection;
 mod lease;
 mod probes;
 mod resource;
+mod retry;
 mod watch;
 
 pub use kube::{
