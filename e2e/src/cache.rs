@@ -271,8 +271,9 @@ mod tests {
         drop_old(all.path()).unwrap();
         let mut left: Vec<_> = std::fs::read_dir(all.path())
             .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .filter(|name| !name.ends_with(".lock"))
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.is_dir())
+            .map(|path| path.file_name().unwrap().to_owned())
             .collect();
         left.sort();
         assert_eq!(left, ["newest", "used"]);

@@ -123,6 +123,7 @@ fn clusters_serve_and_nothing_but_logs_is_left_of_them_when_a_test_fails() {
     for part in ["kubelet", "clusters_web-"] {
         assert!(logs.contains(part), "no log of {part} in {logs}");
     }
+    std::fs::remove_dir_all(state.with_extension("failed")).unwrap();
 }
 
 /// Ends clusters as a test does that fails.
@@ -174,7 +175,8 @@ fn what_the_page_tells_people_to_type_works() {
         match command.split(' ').next().unwrap() {
             // What `make clusters` printed stands for them.
             "export" => {
-                assert!(person.told.contains(command.trim_end_matches("...")), "{}", person.told)
+                let name = command.trim_end_matches("...");
+                assert!(person.told.contains(name), "{name} is not in {}", person.told);
             }
             "make" => {
                 let printed = succeeded(&person.types(&made_by(command)));
