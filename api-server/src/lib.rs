@@ -6,6 +6,8 @@
 
 mod backoff;
 mod connection;
+#[cfg(test)]
+mod fake;
 mod lease;
 mod probes;
 mod resource;
