@@ -4,6 +4,9 @@
 //! this process's own monotonic clock from when it was seen, so that nobody's wall clock counts. The holder
 //! stops believing in itself before anybody else may take over, and each write that it makes is fenced by
 //! the `resourceVersion` of what it read (case F5).
+//!
+//! To write is one thing, and to serve is another: who cannot renew its Lease may not write any more, and
+//! goes on to serve until it sees that another is the holder. While the API server is away nobody is.
 
 use std::time::Duration;
 
@@ -33,6 +36,8 @@ const RENEW: Duration = Duration::from_secs(4);
 const ATTEMPT: Duration = Duration::from_secs(3);
 /// Between two looks at another's Lease, and after a failure.
 const LOOK: Duration = Duration::from_secs(2);
+/// How often one attempt looks again after somebody else was faster.
+const CONFLICTS: usize = 3;
 
 /// Whether this process may write. Cloning copies a pointer.
 #[derive(Clone, Debug)]
@@ -73,6 +78,32 @@ impl Leadership {
     }
 }
 
+/// Whether this process may serve: from when it has taken the Lease until another is seen to have it, or
+/// until it ends. Cloning copies a pointer.
+#[derive(Clone, Debug)]
+pub struct Tenure(watch::Receiver<bool>);
+
+impl Tenure {
+    /// Whether it may now.
+    pub fn lasts(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Waits until it may.
+    pub async fn begun(&mut self) {
+        if self.0.wait_for(|lasts| *lasts).await.is_err() {
+            // The elector is gone: never again.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Waits until it may not any more.
+    pub async fn over(&mut self) {
+        // Without the elector nobody may.
+        let _ = self.0.wait_for(|lasts| !*lasts).await;
+    }
+}
+
 /// Takes and holds a Lease.
 pub struct Elector {
     leases: Api<Lease>,
@@ -80,6 +111,7 @@ pub struct Elector {
     holder: String,
     owner: Option<OwnerReference>,
     until: watch::Sender<Option<Instant>>,
+    serves: watch::Sender<bool>,
     /// The newest foreign renewal, and when it was first seen.
     seen: Option<(String, Instant)>,
 }
@@ -94,6 +126,7 @@ impl Elector {
             holder: holder.to_owned(),
             owner: None,
             until: watch::Sender::new(None),
+            serves: watch::Sender::new(false),
             seen: None,
         }
     }
@@ -109,6 +142,11 @@ impl Elector {
         Leadership(self.until.subscribe())
     }
 
+    /// Tells whether this process may serve.
+    pub fn tenure(&self) -> Tenure {
+        Tenure(self.serves.subscribe())
+    }
+
     /// Takes the Lease when it can be had and renews it, until `shutdown`; then gives it back.
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
         let mut shutdown = std::pin::pin!(shutdown);
@@ -122,8 +160,12 @@ impl Elector {
                 () = &mut shutdown => break,
             }
         }
-        let held = self.until.send_replace(None).is_some();
-        if held && let Err(error) = self.give_back().await {
+        self.until.send_replace(None);
+        if !self.serves.send_replace(false) {
+            return;
+        }
+        let given_back = timeout(ATTEMPT, self.give_back()).await;
+        if let Err(error) = given_back.unwrap_or_else(|_| Err(timed_out())) {
             tracing::debug!(%error, "lease not given back");
         }
     }
@@ -140,10 +182,14 @@ impl Elector {
                 if before.is_none_or(|until| until < started) {
                     tracing::info!(lease = self.name, holder = self.holder, "lease taken");
                 }
+                self.serves.send_if_modified(|serves| !std::mem::replace(serves, true));
                 RENEW
             }
             Ok(false) => {
                 self.step_down("somebody else has it");
+                if self.serves.send_if_modified(|serves| std::mem::replace(serves, false)) {
+                    tracing::info!(lease = self.name, "another serves from now on");
+                }
                 LOOK
             }
             Err(error) => {
@@ -164,7 +210,20 @@ impl Elector {
     }
 
     /// Whether the Lease is ours now.
+    ///
+    /// That somebody was faster says nothing of who holds it: it may have been annotated, or a write of ours
+    /// have gone through whose answer was lost. It is looked at again.
     async fn attempt(&mut self) -> kube::Result<bool> {
+        for _ in 0..CONFLICTS {
+            match self.claimed().await {
+                Err(error) if code(&error) == Some(409) => {}
+                claimed => return claimed,
+            }
+        }
+        self.claimed().await
+    }
+
+    async fn claimed(&mut self) -> kube::Result<bool> {
         let Some(mut lease) = self.leases.get_opt(&self.name).await? else {
             let metadata = ObjectMeta {
                 name: Some(self.name.clone()),
@@ -172,14 +231,14 @@ impl Elector {
                 ..ObjectMeta::default()
             };
             let lease = Lease { metadata, spec: Some(self.claim(None)) };
-            return taken(self.leases.create(&PostParams::default(), &lease).await);
+            return self.leases.create(&PostParams::default(), &lease).await.map(|_| true);
         };
         if !self.may_take(&lease) {
             return Ok(false);
         }
         lease.spec = Some(self.claim(lease.spec.take()));
         // It carries the resourceVersion that was read: whoever comes second is refused.
-        taken(self.leases.replace(&self.name, &PostParams::default(), &lease).await)
+        self.leases.replace(&self.name, &PostParams::default(), &lease).await.map(|_| true)
     }
 
     /// Whether the Lease is ours, nobody's, or was not renewed for as long as it said.
@@ -223,7 +282,7 @@ impl Elector {
             return Ok(());
         }
         spec.holder_identity = None;
-        taken(self.leases.replace(&self.name, &PostParams::default(), &lease).await).map(drop)
+        self.leases.replace(&self.name, &PostParams::default(), &lease).await.map(drop)
     }
 }
 
@@ -231,11 +290,5 @@ fn timed_out() -> kube::Error {
     kube::Error::Service("no answer in time".into())
 }
 
-/// Whether a write went through; false when somebody was faster.
-fn taken(written: kube::Result<Lease>) -> kube::Result<bool> {
-    match written {
-        Ok(_) => Ok(true),
-        Err(error) if code(&error) == Some(409) => Ok(false),
-        Err(error) => Err(error),
-    }
-}
+#[cfg(test)]
+mod tests;

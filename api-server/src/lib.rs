@@ -21,7 +21,7 @@ pub use kube::{
 
 pub use self::{
     connection::{ConnectError, connect, connect_within},
-    lease::{Elector, Leadership},
+    lease::{Elector, Leadership, Tenure},
     probes::answer_probes,
     resource::{Found, Resource, Trouble, find},
     watch::{Event, State, Watched, follow},
