@@ -199,7 +199,7 @@ async fn start(
     let core = Core::new(compiler, publisher.clone(), Cluster::new(settings, outlets));
     tasks.spawn(async move { drop(core.run(queue).await) });
 
-    let (config, renewals) = proof::server(Arc::clone(&authority))?;
+    let (config, renewals) = proof::server(Arc::clone(&authority), options.namespace)?;
     tasks.spawn(renewals);
     let proof = Arc::new(Proof::new(client, gateways.clone(), Arc::clone(&authority)));
     let door =

@@ -14,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use isthmus_api_server::Client;
 use isthmus_compiler::gateway_of;
-use isthmus_crds::names::{AUDIENCE, CONTROL_PLANE, NAMESPACE, of_gateway};
+use isthmus_crds::names::{AUDIENCE, CONTROL_PLANE, of_gateway};
 use isthmus_identity::{Anchors, Optional, crypto_provider};
 use isthmus_ir::{Name, ObjectRef, SpiffeId};
 use isthmus_xds::{
@@ -25,7 +25,10 @@ use isthmus_xds::{
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInfo};
 use kube::{Api, api::PostParams};
 use rustls::{ServerConfig, sign::CertifiedKey};
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::{sleep, timeout},
+};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use super::KubernetesError;
@@ -38,6 +41,10 @@ use crate::{
 const POD: &str = "authentication.kubernetes.io/pod-name";
 /// When a renewal that failed is tried again.
 const RETRY: Duration = Duration::from_mins(1);
+/// Tokens that may be with the API server at once: anybody who reaches the port can send one.
+const REVIEWS: usize = 16;
+/// How long a review may take, the wait for its turn included.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Which service account stands for which Gateway's scope. Cloning copies a pointer.
 #[derive(Clone, Debug, Default)]
@@ -81,13 +88,15 @@ impl Authenticate for Served {
 /// Issues certificates to pods.
 pub(super) struct Proof {
     reviews: Api<TokenReview>,
+    turns: Semaphore,
     gateways: Gateways,
     authority: Arc<Authority>,
 }
 
 impl Proof {
     pub(super) fn new(client: Client, gateways: Gateways, authority: Arc<Authority>) -> Self {
-        Self { reviews: Api::all(client), gateways, authority }
+        let turns = Semaphore::new(REVIEWS);
+        Self { reviews: Api::all(client), turns, gateways, authority }
     }
 
     /// The service account and the pod that `token` was made for.
@@ -95,9 +104,19 @@ impl Proof {
         let spec =
             TokenReviewSpec { audiences: Some(vec![AUDIENCE.to_owned()]), token: token.to_owned() };
         let review = TokenReview { spec, ..TokenReview::default() };
-        let reviewed = self.reviews.create(&PostParams::default(), &review).await.map_err(|error| {
+        let reviewing = async {
+            // It is never closed.
+            let _turn = self.turns.acquire().await;
+            self.reviews.create(&PostParams::default(), &review).await
+        };
+        let later = || Denied("the API server cannot review the token now: try again".to_owned());
+        let Ok(reviewed) = timeout(PATIENCE, reviewing).await else {
+            tracing::warn!("a token was not reviewed in time");
+            return Err(later());
+        };
+        let reviewed = reviewed.map_err(|error| {
             tracing::warn!(error = &error as &dyn std::error::Error, "a token cannot be reviewed");
-            Denied("the API server cannot review the token now: try again".to_owned())
+            later()
         })?;
         let status = reviewed.status.unwrap_or_default();
         let meant = status.audiences.unwrap_or_default().iter().any(|audience| audience == AUDIENCE);
@@ -161,15 +180,18 @@ fn pod_of(leaf: &[u8]) -> Option<String> {
 }
 
 /// The settings of the port for proxies, and what keeps its certificate fresh.
+///
+/// Proxies know a control plane by the namespace that it is in.
 pub(super) fn server(
     authority: Arc<Authority>,
+    namespace: String,
 ) -> Result<(watch::Receiver<Arc<ServerConfig>>, impl Future<Output = ()> + Send), KubernetesError> {
-    let (configs, config) = watch::channel(config(&authority)?);
+    let (configs, config) = watch::channel(config(&authority, &namespace)?);
     let renewing = async move {
         let mut wait = LEAF_LIFE / 3;
         while !configs.is_closed() {
             sleep(wait).await;
-            wait = match self::config(&authority) {
+            wait = match self::config(&authority, &namespace) {
                 Ok(config) => {
                     configs.send_replace(config);
                     LEAF_LIFE / 3
@@ -185,8 +207,8 @@ pub(super) fn server(
     Ok((config, renewing))
 }
 
-fn config(authority: &Authority) -> Result<Arc<ServerConfig>, KubernetesError> {
-    let id = SpiffeId::of_service_account(authority.trust_domain(), NAMESPACE, CONTROL_PLANE)?;
+fn config(authority: &Authority, namespace: &str) -> Result<Arc<ServerConfig>, KubernetesError> {
+    let id = SpiffeId::of_service_account(authority.trust_domain(), namespace, CONTROL_PLANE)?;
     let identity = authority.identity(id, now())?;
     let key = CertifiedKey::from_der(identity.chain, identity.key, &crypto_provider())?;
     let anchors = Anchors::new(authority.trust_domain(), authority.roots())?;
@@ -195,16 +217,33 @@ fn config(authority: &Authority) -> Result<Arc<ServerConfig>, KubernetesError> {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
+    use std::{
+        collections::BTreeSet,
+        net::SocketAddr,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
+        time::Duration,
+    };
 
+    use bytes::Bytes;
+    use isthmus_api_server::Client;
+    use isthmus_crds::names::CONTROL_PLANE;
+    use isthmus_identity::{Anchors, Only};
     use isthmus_ir::SpiffeId;
     use isthmus_xds::{
+        ca::Issue as _,
         server::{Authenticate as _, Caller, Denied, Proxy},
-        tls::Peer,
+        tls::{self, Peer},
     };
     use k8s_openapi::api::authentication::v1::UserInfo;
+    use kube::client::Body;
+    use rustls_pki_types::ServerName;
+    use tokio::{task::JoinSet, time::timeout};
+    use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-    use super::{Gateways, POD, Served, bearer};
+    use super::{Gateways, PATIENCE, POD, Proof, REVIEWS, Served, bearer, server};
     use crate::{ca::Authority, tokens::now};
 
     fn served() -> Served {
@@ -258,5 +297,51 @@ mod tests {
         assert_eq!((account.to_string().as_str(), pod.as_str()), ("shop/edge-isthmus", "edge-1"));
         assert!(bearer(&user("system:serviceaccount:shop:edge-isthmus", None)).is_none());
         assert!(bearer(&user("kubernetes-admin", Some("edge-1"))).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_control_plane_is_known_by_the_namespace_that_it_is_in() {
+        let authority = Authority::generate("east.example".parse().unwrap(), now()).unwrap();
+        let authority = Arc::new(authority);
+        let (config, _renewals) = server(Arc::clone(&authority), "mesh".to_owned()).unwrap();
+        let known = async |namespace: &str| {
+            let domain = authority.trust_domain();
+            let id = SpiffeId::of_service_account(domain, namespace, CONTROL_PLANE).unwrap();
+            let anchors = Anchors::new(domain, authority.roots()).unwrap();
+            let client = tls::client_config(Only { id, anchors }, None).unwrap();
+            let (near, far) = tokio::io::duplex(64 << 10);
+            let name = ServerName::try_from("control-plane.example").unwrap();
+            let calling = TlsConnector::from(client).connect(name, near);
+            let answering = TlsAcceptor::from(Arc::clone(&config.borrow())).accept(far);
+            tokio::join!(calling, answering).0.is_ok()
+        };
+        assert!(known("mesh").await && !known("isthmus-system").await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn tokens_of_strangers_are_not_all_reviewed_at_once_and_nobody_waits_for_long() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&asked);
+        let stuck = tower::service_fn(move |_: http::Request<Body>| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            std::future::pending::<Result<http::Response<Body>, tower::BoxError>>()
+        });
+        let authority = Authority::generate("east.example".parse().unwrap(), now()).unwrap();
+        let client = Client::new(stuck, "default");
+        let proof = Arc::new(Proof::new(client, Gateways::default(), Arc::new(authority)));
+        let mut callers = JoinSet::new();
+        for _ in 0..20 * REVIEWS {
+            let proof = Arc::clone(&proof);
+            callers.spawn(async move {
+                let extensions = http::Extensions::new();
+                let caller = Caller { bearer: Some("guess"), extensions: &extensions };
+                proof.issue(caller, Bytes::new()).await.map(drop)
+            });
+        }
+        let answers = timeout(PATIENCE + Duration::from_millis(1), callers.join_all()).await.unwrap();
+        assert!(
+            answers.iter().all(|answer| matches!(answer, Err(Denied(why)) if why.contains("try again")))
+        );
+        assert_eq!(asked.load(Ordering::Relaxed), REVIEWS);
     }
 }
