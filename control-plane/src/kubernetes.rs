@@ -6,9 +6,11 @@
 //! and everything is tried again.
 //!
 //! Of several replicas one leads: it serves all proxies, so that it knows what is in force everywhere, and
-//! writes statuses. The others know all that it knows, and wait.
+//! writes statuses. The others know all that it knows, and wait. One that does not know everything yet does
+//! not stand for election: it would take the proxies away from another that does.
 
 mod cluster;
+mod door;
 mod endpoint;
 mod install;
 mod kept;
@@ -23,30 +25,24 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::Duration,
 };
 
-use isthmus_api_server::{Client, ConnectError, Elector, Leadership, answer_probes};
+use isthmus_api_server::{Client, ConnectError, Elector, answer_probes};
 use isthmus_compiler::Compiler;
 use isthmus_crds::names::control_plane;
 use isthmus_identity::InvalidRoot;
 use isthmus_ir::InvalidIdentity;
 use isthmus_world::Change;
-use isthmus_xds::{
-    delta::server::Limits,
-    server::{self as xds, Publisher},
-    tls,
-};
-use rustls::ServerConfig;
+use isthmus_xds::{delta::server::Limits, server::Publisher};
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
     task::JoinSet,
-    time::{sleep, timeout},
 };
 
 use self::{
     cluster::{Cluster, Outlets},
+    door::Door,
     kept::KeptError,
     proof::{Gateways, Proof, Served},
     secrets::Secrets,
@@ -59,10 +55,6 @@ use crate::{
 
 /// Edits that may wait.
 const QUEUE: usize = 1024;
-/// Before proxies are served again.
-const PAUSE: Duration = Duration::from_millis(200);
-/// Streams have so long to end after another replica has come to lead.
-const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What a control plane in a cluster is started with.
 #[derive(Clone, Debug)]
@@ -185,8 +177,8 @@ async fn start(
         let endpoint = endpoint::Endpoint::new(&options.namespace, &name, address, owner);
         tasks.spawn(endpoint.keep(client.clone(), elector.leadership()));
     }
-    let leadership = elector.leadership();
-    let elector = tokio::spawn(elector.run(wait(resigned)));
+    let (leadership, tenure) = (elector.leadership(), elector.tenure());
+    let elector = tokio::spawn(stand(elector, ready.subscribe(), resigned));
     tasks.spawn(statuses.clone().write());
     tasks.spawn(Secrets::new(client.clone(), inputs.clone()).follow(wanted_secrets));
     sources::follow(&client, &inputs, tasks);
@@ -204,51 +196,19 @@ async fn start(
     let proof = Arc::new(Proof::new(client, gateways.clone(), Arc::clone(&authority)));
     let door =
         Door { listen: options.listen, config, publisher, served: Arc::new(Served(gateways)), proof };
-    tasks.spawn(door.open(leadership));
+    tasks.spawn(door.open(tenure, leadership));
     Ok(Started { elector, resign })
 }
 
-/// Where proxies call in.
-struct Door {
-    listen: SocketAddr,
-    config: watch::Receiver<Arc<ServerConfig>>,
-    publisher: Publisher,
-    served: Arc<Served>,
-    proof: Arc<Proof>,
-}
-
-impl Door {
-    /// Serves while this replica leads, for ever.
-    async fn open(self, mut leadership: Leadership) {
-        loop {
-            leadership.gained().await;
-            match bind(self.listen).await {
-                Ok(listener) => self.serve(listener, leadership.clone()).await,
-                Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "cannot serve"),
-            }
-            sleep(PAUSE).await;
-        }
-    }
-
-    async fn serve(&self, listener: TcpListener, mut leadership: Leadership) {
-        let incoming = tls::incoming(listener, self.config.clone());
-        // Nobody federates through proxies of pods yet: what they see of peers has no reader.
-        let (observations, _) = mpsc::channel(1);
-        let (publisher, served, proof) =
-            (self.publisher.clone(), Arc::clone(&self.served), Arc::clone(&self.proof));
-        let (end, ended) = watch::channel(false);
-        let serving = xds::serve(incoming, publisher, served, proof, observations, wait(ended));
-        let mut serving = std::pin::pin!(serving);
-        let over = tokio::select! {
-            over = &mut serving => over,
-            () = leadership.lost() => {
-                end.send_replace(true);
-                timeout(FAREWELL, serving).await.unwrap_or(Ok(()))
-            }
-        };
-        if let Err(error) = over {
-            tracing::error!(error = &error as &dyn std::error::Error, "no longer serving proxies");
-        }
+/// Stands for election once everything is known, until `resigned`.
+async fn stand(elector: Elector, mut ready: watch::Receiver<bool>, resigned: watch::Receiver<bool>) {
+    let known = async { ready.wait_for(|ready| *ready).await.is_ok() };
+    let stands = tokio::select! {
+        known = known => known,
+        () = wait(resigned.clone()) => false,
+    };
+    if stands {
+        elector.run(wait(resigned)).await;
     }
 }
 
