@@ -25,6 +25,7 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
 use isthmus_api_server::{Client, ConnectError, Elector, answer_probes};
@@ -38,6 +39,7 @@ use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
     task::JoinSet,
+    time::timeout,
 };
 
 use self::{
@@ -210,6 +212,12 @@ async fn stand(elector: Elector, mut ready: watch::Receiver<bool>, resigned: wat
     if stands {
         elector.run(wait(resigned)).await;
     }
+}
+
+/// What `asking` an API server comes to, if it does so in time.
+async fn within<T>(time: Duration, asking: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
+    let late = || kube::Error::Service("no answer in time".into());
+    timeout(time, asking).await.unwrap_or_else(|_| Err(late()))
 }
 
 async fn wait(mut ended: watch::Receiver<bool>) {

@@ -17,12 +17,14 @@ use kube::{
 };
 use tokio::time::sleep;
 
-use super::statuses::MANAGER;
+use super::{statuses::MANAGER, within};
 
 /// Between two attempts that fail.
 const RETRY: Duration = Duration::from_secs(1);
 /// How often to look whether somebody has changed or deleted it.
 const LOOK: Duration = Duration::from_secs(10);
+/// How long one attempt may take.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The address of this replica.
 pub(super) struct Endpoint {
@@ -64,7 +66,7 @@ impl Endpoint {
         let slices: Api<EndpointSlice> = Api::namespaced(client, &self.namespace);
         loop {
             leadership.gained().await;
-            let wait = match self.ensure(&slices, &leadership).await {
+            let wait = match within(PATIENCE, self.ensure(&slices, &leadership)).await {
                 Ok(()) => LOOK,
                 Err(error) => {
                     let error = &error as &dyn std::error::Error;

@@ -24,6 +24,8 @@ const CA: &str = "ca.json";
 const HANDLES: &str = "handles";
 /// Between two attempts to reach the API server.
 const RETRY: Duration = Duration::from_secs(2);
+/// Between two attempts to write, first and at most. Whoever comes second reads what the first wrote.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 
 /// What was kept, or is from now on.
 pub(super) struct Kept {
@@ -61,6 +63,7 @@ pub(super) async fn take(
     owner: &OwnerReference,
 ) -> Result<Kept, KeptError> {
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let mut again = AGAIN.0;
     loop {
         match secrets.get_opt(AUTHORITY).await {
             Ok(Some(secret)) => return restore(&secret, namespace, settings),
@@ -69,8 +72,9 @@ pub(super) async fn take(
                 secret.metadata.owner_references = Some(vec![owner.clone()]);
                 // Whoever is first wins, and everybody else reads what it wrote.
                 if let Err(error) = secrets.create(&PostParams::default(), &secret).await {
-                    tracing::debug!(%error, "the CA was not written");
-                    sleep(RETRY / 10).await;
+                    not_written(&error, again);
+                    sleep(again).await;
+                    again = (again * 2).min(AGAIN.1);
                 }
             }
             Err(error) => {
@@ -81,6 +85,17 @@ pub(super) async fn take(
                 sleep(RETRY).await;
             }
         }
+    }
+}
+
+/// Says so, once for all attempts that follow.
+fn not_written(error: &kube::Error, again: Duration) {
+    let late = matches!(error, kube::Error::Api(status) if status.code == 409);
+    let error = error as &dyn std::error::Error;
+    if again == AGAIN.0 && !late {
+        tracing::warn!(error, "the CA cannot be written, trying again");
+    } else {
+        tracing::debug!(error, ?again, "the CA was not written");
     }
 }
 

@@ -20,13 +20,15 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::statuses::MANAGER;
+use super::{statuses::MANAGER, within};
 
 const KEY: &str = "root.pem";
 /// Between two attempts that fail.
 const RETRY: Duration = Duration::from_secs(1);
 /// How often to look whether somebody has changed or deleted one.
 const LOOK: Duration = Duration::from_mins(1);
+/// How long one attempt may take: what is stuck must not keep others waiting.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Keeps them as they should be, for as long as somebody says which there are.
 pub(super) async fn publish(
@@ -44,7 +46,8 @@ pub(super) async fn publish(
         all.insert(own.clone());
         let mut failed = false;
         for namespace in all {
-            if let Err(error) = ensure(&client, &leadership, &namespace, &pem, &owner).await {
+            let ensuring = ensure(&client, &leadership, &namespace, &pem, &owner);
+            if let Err(error) = within(PATIENCE, ensuring).await {
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(namespace, error, "the root cannot be written");
                 failed = true;
