@@ -143,6 +143,10 @@ impl Cluster {
             State::Synced => KindState::Synced,
             State::Absent => {
                 tracing::warn!(kind = kind.as_str(), "the API server does not have this kind");
+                self.outlets.statuses.absent(kind);
+                if kind == Kind::Gateway {
+                    self.held.clear();
+                }
                 KindState::Absent
             }
             State::Forbidden(reason) => {
@@ -262,4 +266,56 @@ impl Surroundings for Cluster {
 fn change(object: DynamicObject) -> Option<Change> {
     let read = ingest::ingest(object);
     read.inspect_err(|error| tracing::debug!(%error, "object means nothing to the world")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use isthmus_api_server::{Client, Elector};
+    use isthmus_east_west::handle::HandleKey;
+    use kube::client::Body;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A cluster in which nobody is asked anything.
+    fn cluster() -> Cluster {
+        let silent = tower::service_fn(|_: http::Request<Body>| {
+            std::future::pending::<Result<http::Response<Body>, tower::BoxError>>()
+        });
+        let client = Client::new(silent, "default");
+        let leadership = Elector::new(client.clone(), "default", "writers", "one").leadership();
+        let outlets = Outlets {
+            statuses: Statuses::new(client, leadership, None),
+            gateways: Gateways::default(),
+            wanted: watch::Sender::default(),
+            namespaces: watch::Sender::default(),
+            ready: watch::Sender::default(),
+        };
+        let spec = json!({"cluster": {"id": "east", "trustDomain": "east.example"}});
+        Cluster::new(Settings::of(Some(&json!({ "spec": spec }))).unwrap(), outlets)
+    }
+
+    fn told(cluster: &mut Cluster, object: Value) -> Vec<Change> {
+        let object: DynamicObject = serde_json::from_value(object).unwrap();
+        cluster.told(News::Object(Kind::Gateway, Event::Upsert(Box::new(object))))
+    }
+
+    #[tokio::test]
+    async fn f12_a_gateway_that_is_held_back_does_not_outlive_its_kind() {
+        let mut cluster = cluster();
+        let compiler = Compiler::new(cluster.settings.mesh_of_pods(), HandleKey::new([7; 32]));
+        cluster.secrets_known = true;
+        let listener = json!({"name": "https", "port": 443, "protocol": "HTTPS",
+            "tls": {"certificateRefs": [{"name": "cert"}]}});
+        let gateway = json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
+            "metadata": {"name": "gw", "namespace": "shop", "resourceVersion": "1"},
+            "spec": {"gatewayClassName": "isthmus", "listeners": [listener]}});
+        assert!(told(&mut cluster, gateway.clone()).is_empty(), "its Secret is not known");
+        assert_eq!(cluster.released(&compiler).len(), 1, "without a class it needs none");
+
+        assert!(told(&mut cluster, gateway).is_empty());
+        let gone = cluster.told(News::Object(Kind::Gateway, Event::State(State::Absent)));
+        assert!(matches!(gone.as_slice(), [Change::Kind { state: KindState::Absent, .. }]), "{gone:?}");
+        assert!(cluster.released(&compiler).is_empty());
+    }
 }
