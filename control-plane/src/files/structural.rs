@@ -64,8 +64,12 @@ pub fn validate(schema: &Value, object: &Value, old: Option<&Value>) -> Vec<Fiel
 fn structure(path: &str, schema: &Value, value: &Value, errors: &mut Vec<FieldError>) {
     let mut wrong = |message: String| errors.push(FieldError { path: path.to_owned(), message });
     if value.is_null() {
+        // An enumeration does not have null unless it says so, whatever else may be null.
+        let allowed = schema["enum"].as_array().filter(|allowed| !allowed.contains(value));
         if schema["nullable"] != true {
             wrong("must not be null".to_owned());
+        } else if let Some(allowed) = allowed {
+            wrong(not_one_of(value, allowed));
         }
         return;
     }
@@ -77,8 +81,7 @@ fn structure(path: &str, schema: &Value, value: &Value, errors: &mut Vec<FieldEr
     if let Some(allowed) = schema["enum"].as_array()
         && !allowed.contains(value)
     {
-        let allowed: Vec<String> = allowed.iter().filter(|v| !v.is_null()).map(plain).collect();
-        wrong(format!("{} is not one of {}", plain(value), allowed.join(", ")));
+        wrong(not_one_of(value, allowed));
     }
     match value {
         Value::String(text) => self::text(schema, text, &mut wrong),
@@ -87,6 +90,11 @@ fn structure(path: &str, schema: &Value, value: &Value, errors: &mut Vec<FieldEr
         Value::Object(fields) => mapping(path, schema, fields, errors),
         _ => {}
     }
+}
+
+fn not_one_of(value: &Value, allowed: &[Value]) -> String {
+    let allowed: Vec<String> = allowed.iter().filter(|v| !v.is_null()).map(plain).collect();
+    format!("{} is not one of {}", plain(value), allowed.join(", "))
 }
 
 fn text(schema: &Value, text: &str, wrong: &mut dyn FnMut(String)) {
@@ -108,6 +116,10 @@ fn text(schema: &Value, text: &str, wrong: &mut dyn FnMut(String)) {
 
 fn number(schema: &Value, number: Option<f64>, wrong: &mut dyn FnMut(String)) {
     let Some(number) = number else { return };
+    let of_32_bits = f64::from(i32::MIN)..=f64::from(i32::MAX);
+    if schema["format"] == "int32" && !of_32_bits.contains(&number) {
+        wrong("is not an integer of 32 bits".to_owned());
+    }
     if let Some(most) = schema["maximum"].as_f64().filter(|most| number > *most) {
         wrong(format!("is greater than {most}"));
     }

@@ -1,20 +1,13 @@
 //! A control plane on a real API server, and a hand that makes objects there as people, operators and load
 //! balancers do.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    net::SocketAddr,
-    path::Path,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use isthmus_api_server::Client;
 use isthmus_control_plane::ca::Authority;
 use isthmus_crds::names::{AUTHORITY, GATEWAY_LABEL, NAMESPACE, ROOT, of_gateway};
-use isthmus_e2e::{api_server::ApiServer, free, programs};
+use isthmus_e2e::{api_server::ApiServer, control_plane::ControlPlane, faults, free};
 use isthmus_ir::Name;
 use serde_json::{Value, json};
 use tokio::{
@@ -26,24 +19,15 @@ use tokio::{
 use crate::{proxy::Proxy, server, statuses};
 
 /// How long anything may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A cluster with a control plane.
 pub(crate) struct Cluster {
     pub(crate) client: Client,
     pub(crate) server: ApiServer,
-    address: String,
-    probes: SocketAddr,
+    pub(crate) control_plane: ControlPlane,
     directory: tempfile::TempDir,
-    control_plane: Child,
     proxies: BTreeMap<Name, Proxy>,
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        let _ = self.control_plane.kill();
-        let _ = self.control_plane.wait();
-    }
 }
 
 impl Cluster {
@@ -58,6 +42,17 @@ impl Cluster {
         cluster
     }
 
+    /// One whose control plane reaches its API server by `way`, and acts as `user` where one is given.
+    pub(crate) async fn behind(
+        way: &faults::Proxy,
+        user: Option<&str>,
+        server: ApiServer,
+        client: Client,
+    ) -> Self {
+        let kubeconfig = way.kubeconfig(&server, user).unwrap();
+        Self::over(server, client, &kubeconfig).await
+    }
+
     /// One whose control plane reaches its API server by this kubeconfig.
     pub(crate) async fn over(server: ApiServer, client: Client, kubeconfig: &Path) -> Self {
         let namespace =
@@ -66,38 +61,26 @@ impl Cluster {
         let install = json!({"apiVersion": "isthmus.dev/v1alpha1", "kind": "MeshInstall",
             "metadata": {"name": "mesh"}, "spec": {}});
         server::apply(&client, &install).await.unwrap();
-        let directory = tempfile::tempdir().unwrap();
-        let (address, probes) = (free().to_string(), free());
-        let control_plane = control_plane(kubeconfig, &address, probes, directory.path());
-        let proxies = BTreeMap::new();
-        Self { client, server, address, probes, directory, control_plane, proxies }
-    }
-
-    /// Ends the control plane as a kubelet does, and starts another one.
-    pub(crate) fn restart(&mut self) {
-        let pid = self.control_plane.id().to_string();
-        assert!(Command::new("kill").args(["-s", "TERM", &pid]).status().unwrap().success());
-        self.control_plane.wait().unwrap();
-        let kubeconfig = self.server.kubeconfig();
-        let directory = self.directory.path();
-        self.control_plane = control_plane(&kubeconfig, &self.address, self.probes, directory);
+        let control_plane = ControlPlane::start(kubeconfig, "control-plane-1", free()).unwrap();
+        let (directory, proxies) = (tempfile::tempdir().unwrap(), BTreeMap::new());
+        Self { client, server, control_plane, directory, proxies }
     }
 
     /// The most memory that the control plane had so far, in bytes.
     pub(crate) fn peak(&self) -> usize {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.control_plane.id())).unwrap();
+        let status = fs::read_to_string(format!("/proc/{}/status", self.control_plane.pid())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
     }
 
     /// How the control plane answers the kubelet; none when it does not.
     pub(crate) async fn probe(&self, what: &str) -> Option<u16> {
-        let mut stream = TcpStream::connect(self.probes).await.ok()?;
-        let request = format!("GET /{what} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.ok()?;
-        answer.split(' ').nth(1)?.parse().ok()
+        probe(&self.control_plane, what).await
+    }
+
+    /// Waits until the control plane is ready.
+    pub(crate) async fn ready(&self) {
+        eventually("readiness", async || (self.probe("ready").await == Some(200)).then_some(())).await;
     }
 
     /// Starts a proxy for each of these Gateways.
@@ -107,7 +90,7 @@ impl Cluster {
         let roots = self.directory.path().join("root.pem");
         fs::write(&roots, root["data"]["root.pem"].as_str().unwrap()).unwrap();
         for scope in scopes {
-            let proxy = Proxy::start(&scope, &self.address, &roots, authority);
+            let proxy = Proxy::start(&scope, self.control_plane.listen(), &roots, authority);
             self.proxies.insert(scope, proxy);
         }
     }
@@ -181,24 +164,16 @@ impl Cluster {
     pub(crate) fn ir(&self, scope: &Name) -> BTreeMap<String, Value> {
         self.proxies[scope].told()
     }
-
-    /// What the control plane said.
-    pub(crate) fn log(&self) -> String {
-        fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
-    }
 }
 
-fn control_plane(kubeconfig: &Path, address: &str, probes: SocketAddr, directory: &Path) -> Child {
-    Command::new(programs().join("isthmus"))
-        .args(["control-plane", "--mesh-install", "mesh", "--listen", address])
-        .args(["--ready-address", &probes.to_string()])
-        .env("KUBECONFIG", kubeconfig)
-        .envs([("POD_NAME", "control-plane-1"), ("POD_NAMESPACE", NAMESPACE), ("POD_IP", "192.0.2.1")])
-        .env("ISTHMUS_LOG", "info,isthmus_control_plane::kubernetes::roots=debug")
-        .stdin(Stdio::null())
-        .stderr(fs::File::create(directory.join("log")).unwrap())
-        .spawn()
-        .unwrap()
+/// How a control plane answers the kubelet; none when it does not.
+pub(crate) async fn probe(control_plane: &ControlPlane, what: &str) -> Option<u16> {
+    let mut stream = TcpStream::connect(control_plane.probes()).await.ok()?;
+    let request = format!("GET /{what} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.ok()?;
+    answer.split(' ').nth(1)?.parse().ok()
 }
 
 /// What `look` finds, as soon as it finds something.

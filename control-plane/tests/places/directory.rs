@@ -76,13 +76,18 @@ fn objects(case: &Case) -> Vec<Value> {
 
 /// What a directory makes of a manifest: the object with its defaults, or why it is refused.
 pub(crate) fn takes(manifest: &Value) -> Result<Value, String> {
+    takes_over(manifest, None)
+}
+
+/// What it makes of one, of whose object `old` is in force there.
+pub(crate) fn takes_over(manifest: &Value, old: Option<&Value>) -> Result<Value, String> {
     let text = manifest.to_string();
     let file = document::read(&"a.yaml".into(), &text.as_str().into());
     let [document] = file.documents.as_slice() else {
         let said: Vec<_> = file.diagnostics.iter().map(|d| d.message.clone()).collect();
         return Err(said.join("; "));
     };
-    let errors = check::validate(document.kind, &document.object, None);
+    let errors = check::validate(document.kind, &document.object, old);
     if errors.is_empty() {
         return Ok(document.object.clone());
     }

@@ -1,18 +1,22 @@
 //! A control plane on an API server that has bad days.
 
+mod away;
+mod rest;
+mod rights;
+
 use std::collections::BTreeMap;
 
+use futures_util::{StreamExt as _, stream};
 use isthmus_ir::Name;
 use serde_json::{Value, json};
 
 use crate::{
     cluster::{Cluster, eventually},
-    proxy::Proxy,
-    relay::Relay,
     server,
 };
 
 const GATEWAYS: &str = "gateways.gateway.networking.k8s.io";
+const ROUTES: &str = "httproutes.gateway.networking.k8s.io";
 const BUNDLE: &str = "gateway.networking.k8s.io/bundle-version";
 
 fn namespace(name: &str) -> Value {
@@ -82,49 +86,69 @@ fn says(told: &BTreeMap<String, Value>, text: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f3_a_list_of_large_objects_takes_no_memory_for_what_is_not_used() {
-    const OBJECTS: usize = 800;
+    const OBJECTS: usize = 1500;
     const BYTES: usize = 60_000;
+    const AT_ONCE: usize = 8;
     let mut cluster = Cluster::start("standard").await;
-    let ready = async |cluster: &Cluster| (cluster.probe("ready").await == Some(200)).then_some(());
-    eventually("readiness", async || ready(&cluster).await).await;
+    cluster.ready().await;
     let without = cluster.peak();
-    for index in 0..OBJECTS {
+    let made = (0..OBJECTS).map(|index| {
         let metadata = json!({"name": format!("s{index}"), "namespace": "default",
             "annotations": {"example.com/large": "x".repeat(BYTES)}});
         let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata,
             "spec": {"clusterIP": "None", "ports": [{"port": 80}]}});
-        server::apply(&cluster.client, &service).await.unwrap();
-    }
-    cluster.restart();
-    eventually("readiness", async || ready(&cluster).await).await;
+        let client = &cluster.client;
+        async move { server::apply(client, &service).await.unwrap() }
+    });
+    stream::iter(made).buffer_unordered(AT_ONCE).for_each(async |_| {}).await;
+    cluster.control_plane.restart().unwrap();
+    cluster.ready().await;
     let with = cluster.peak();
-    assert!(with < without + OBJECTS * BYTES / 2, "{without} bytes without, {with} with");
+    assert!(with < without + OBJECTS * BYTES / 4, "{without} bytes without, {with} with");
+}
+
+/// Takes away which values the types of filters have, as a later release of Gateway API would add one.
+fn loosened(schema: &mut Value) {
+    let is_filter = |values: &Value| values.to_string().contains("RequestHeaderModifier");
+    match schema {
+        Value::Object(fields) => {
+            fields.retain(|name, value| name != "enum" || !is_filter(value));
+            fields.values_mut().for_each(loosened);
+        }
+        Value::Array(items) => items.iter_mut().for_each(loosened),
+        _ => {}
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn f4_an_api_server_that_is_away_at_the_start_and_later_takes_nothing_from_proxies() {
-    let (server, client) = server::start("standard").await;
-    let relay = Relay::before(server.address()).await;
-    let kubeconfig = server.kubeconfig_by(relay.address).unwrap();
-    let mut cluster = Cluster::over(server, client, &kubeconfig).await;
-    eventually("life", async || (cluster.probe("live").await == Some(200)).then_some(())).await;
-    assert_eq!(cluster.probe("ready").await, Some(503), "nothing is known yet");
-
-    relay.set_open(true);
-    server::apply(&cluster.client, &class()).await.unwrap();
+async fn f1_a_filter_of_a_type_that_nobody_knows_is_a_problem_of_its_route_alone() {
+    let mut cluster = Cluster::start("standard").await;
     let scope = serve(&mut cluster, "shop").await;
-    let told = cluster.ir(&scope);
-    assert!(says(&told, "a.example") && cluster.probe("ready").await == Some(200));
-
-    relay.set_open(false);
+    let definition = cluster.server.kubectl(&["get", "crd", ROUTES, "-o", "json"]).unwrap();
+    let mut definition: Value = serde_json::from_str(&definition).unwrap();
+    let metadata = definition["metadata"].as_object_mut().unwrap();
+    metadata.retain(|name, _| ["name", "annotations", "labels"].contains(&name.as_str()));
+    definition.as_object_mut().unwrap().remove("status");
+    loosened(&mut definition["spec"]);
+    cluster.server.apply(&definition.to_string()).unwrap();
+    let mut late = route("shop", "late", "late.example", 1);
+    late["spec"]["rules"] = json!([{"filters": [{"type": "Teleport"}]}]);
+    eventually("the definition", async || server::apply(&cluster.client, &late).await.ok()).await;
+    eventually("its status", async || {
+        let status = cluster.statuses().await.remove("HTTPRoute shop/late")?;
+        let conditions = status["parents"][0]["conditions"].as_array()?.clone();
+        let accepted = conditions.into_iter().find(|condition| condition["type"] == "Accepted")?;
+        assert_eq!(
+            (&accepted["status"], &accepted["reason"]),
+            (&"False".into(), &"UnsupportedValue".into())
+        );
+        assert!(accepted["message"].as_str()?.contains("Teleport"), "{accepted}");
+        Some(())
+    })
+    .await;
     server::apply(&cluster.client, &route("shop", "route", "b.example", 1)).await.unwrap();
-    let late: Proxy = cluster.another(&scope);
-    eventually("what was known", async || (late.told() == told).then_some(())).await;
-    assert_eq!(cluster.ir(&scope), told, "nobody is told anything else");
-    assert_eq!((cluster.probe("live").await, cluster.probe("ready").await), (Some(200), Some(200)));
-
-    relay.set_open(true);
-    eventually("news", async || says(&cluster.ir(&scope), "b.example").then_some(())).await;
+    eventually("its neighbour", async || says(&cluster.ir(&scope), "b.example").then_some(())).await;
+    assert!(!says(&cluster.ir(&scope), "late.example"), "it is told to nobody");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -132,7 +156,7 @@ async fn f12_definitions_that_are_missing_old_or_come_later() {
     let (server, client) = server::bare().await;
     let kubeconfig = server.kubeconfig();
     let mut cluster = Cluster::over(server, client, &kubeconfig).await;
-    eventually("readiness", async || (cluster.probe("ready").await == Some(200)).then_some(())).await;
+    cluster.ready().await;
 
     server::define(&cluster.server, "standard");
     server::apply(&cluster.client, &class()).await.unwrap();
@@ -168,16 +192,20 @@ async fn f16_a_namespace_that_is_ending_makes_no_loop() {
     // Another Gateway makes the control plane look at all namespaces again.
     serve(&mut cluster, "comes").await;
     eventually("the end of the namespace to be seen", async || {
-        cluster.log().contains("no root for a namespace that is ending").then_some(())
+        cluster.control_plane.log().contains("no root for a namespace that is ending").then_some(())
     })
     .await;
-    assert!(!cluster.log().contains("the root cannot be written"), "{}", cluster.log());
+    assert!(
+        !cluster.control_plane.log().contains("the root cannot be written"),
+        "{}",
+        cluster.control_plane.log()
+    );
     for kind in ["httproutes", "gateways", "services"] {
         cluster.server.kubectl(&["delete", kind, "--all", "-n", "goes"]).unwrap();
     }
     server::apply(&cluster.client, &route("stays", "route", "b.example", 1)).await.unwrap();
     eventually("news", async || says(&cluster.ir(&scope), "b.example").then_some(())).await;
-    assert!(!cluster.log().contains("ERROR"), "{}", cluster.log());
+    assert!(!cluster.control_plane.log().contains("ERROR"), "{}", cluster.control_plane.log());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -212,93 +240,4 @@ async fn f17_objects_at_the_limits_of_size_have_whole_statuses() {
         whole.then_some(())
     })
     .await;
-}
-
-/// What a control plane may do that acts as `restricted`: with Secrets, only what Gateways are asked for.
-fn rights() -> Vec<Value> {
-    let of = |kind: &str, role: &str, namespace: Option<&str>, rules: Value| {
-        let metadata = json!({"name": role, "namespace": namespace});
-        let version = "rbac.authorization.k8s.io/v1";
-        let binding = format!("{kind}Binding");
-        let subject =
-            json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "restricted"});
-        let reference = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role});
-        [
-            json!({"apiVersion": version, "kind": kind, "metadata": metadata, "rules": rules}),
-            json!({"apiVersion": version, "kind": binding, "metadata": metadata, "roleRef": reference,
-                "subjects": [subject]}),
-        ]
-    };
-    let groups = [
-        "gateway.networking.k8s.io",
-        "discovery.k8s.io",
-        "multicluster.x-k8s.io",
-        "isthmus.dev",
-        "apiextensions.k8s.io",
-        "coordination.k8s.io",
-    ];
-    let all = json!([
-        {"apiGroups": groups, "resources": ["*"], "verbs": ["*"]},
-        {"apiGroups": [""], "resources": ["services", "namespaces", "configmaps"], "verbs": ["*"]},
-    ]);
-    let own = json!([{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "create"]}]);
-    let one = json!([{"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["cert"],
-        "verbs": ["get", "list", "watch"]}]);
-    [
-        of("ClusterRole", "all", None, all),
-        of("Role", "own", Some("isthmus-system"), own),
-        of("Role", "one", Some("shop"), one),
-    ]
-    .concat()
-}
-
-/// A Secret with a certificate for this name.
-fn certificate(name: &str, host: &str) -> Value {
-    let made = rcgen::generate_simple_self_signed(vec![host.to_owned()]).unwrap();
-    json!({"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
-        "metadata": {"name": name, "namespace": "shop"},
-        "stringData": {"tls.crt": made.cert.pem(), "tls.key": made.signing_key.serialize_pem()}})
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn f23_a_control_plane_reads_the_secrets_that_gateways_refer_to_and_tells_nobody_else() {
-    let (server, client) = server::start("standard").await;
-    for name in ["shop", "bank", "isthmus-system"] {
-        server::apply(&client, &namespace(name)).await.unwrap();
-    }
-    let rights = json!({"apiVersion": "v1", "kind": "List", "items": rights()});
-    server.apply(&rights.to_string()).unwrap();
-    let mut kubeconfig: Value =
-        serde_json::from_str(&std::fs::read_to_string(server.kubeconfig()).unwrap()).unwrap();
-    kubeconfig["users"][0]["user"]["as"] = "restricted".into();
-    let directory = tempfile::tempdir().unwrap();
-    let restricted = directory.path().join("kubeconfig");
-    std::fs::write(&restricted, kubeconfig.to_string()).unwrap();
-    let mut cluster = Cluster::over(server, client, &restricted).await;
-    server::apply(&cluster.client, &class()).await.unwrap();
-    for (name, host) in [("cert", "a.example"), ("other", "b.example")] {
-        server::apply(&cluster.client, &certificate(name, host)).await.unwrap();
-    }
-    let mut shop = gateway("shop", 1);
-    let https = json!({"name": "https", "port": 8443, "protocol": "HTTPS",
-        "tls": {"certificateRefs": [{"name": "cert"}]}});
-    shop["spec"]["listeners"].as_array_mut().unwrap().push(https);
-    for gateway in [&shop, &gateway("bank", 1)] {
-        server::apply(&cluster.client, gateway).await.unwrap();
-        cluster.expose(gateway).await;
-    }
-    let scopes: [Name; 2] = ["gateway/shop/gw".into(), "gateway/bank/gw".into()];
-    let authority = cluster.authority().await;
-    cluster.serve(scopes.clone(), &authority).await;
-    for gateway in ["Gateway shop/gw", "Gateway bank/gw"] {
-        until(&cluster, gateway, "Programmed", "True").await;
-    }
-    let certificates = |scope: &Name| {
-        let told = cluster.ir(scope);
-        told.keys().filter(|name| name.starts_with("Certificate ")).cloned().collect::<Vec<_>>()
-    };
-    let told = certificates(&scopes[0]);
-    assert!(told.len() == 1 && told[0].contains("cert"), "{told:?}");
-    assert!(certificates(&scopes[1]).is_empty());
-    assert!(!cluster.log().contains("may not be read"), "{}", cluster.log());
 }

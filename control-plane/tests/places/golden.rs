@@ -147,7 +147,8 @@ async fn golden_cases_mean_the_same_in_a_directory_and_in_a_cluster() {
         }
         sleep(Duration::from_millis(100)).await;
     }
-    assert!(different.is_empty(), "{} cases differ: {different:#?}\n{}", different.len(), cluster.log());
+    let log = cluster.control_plane.log();
+    assert!(different.is_empty(), "{} cases differ: {different:#?}\n{log}", different.len());
 }
 
 /// How what a cluster says differs from what a directory says.

@@ -15,6 +15,5 @@ mod directory;
 mod faults;
 mod golden;
 mod proxy;
-mod relay;
 mod server;
 mod statuses;

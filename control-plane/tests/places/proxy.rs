@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     path::Path,
     sync::{Arc, Mutex},
 };
@@ -45,7 +46,7 @@ impl Apply for Told {
 
 impl Proxy {
     /// Connects for the Gateway of `scope`, for as long as the runtime lives.
-    pub(crate) fn start(scope: &Name, address: &str, roots: &Path, authority: &Authority) -> Self {
+    pub(crate) fn start(scope: &Name, address: SocketAddr, roots: &Path, authority: &Authority) -> Self {
         let ObjectRef { namespace, name: gateway } = gateway_of(scope).unwrap();
         let id = |namespace: &str, account: &str| {
             SpiffeId::of_service_account(authority.trust_domain(), namespace, account).unwrap()
@@ -61,7 +62,7 @@ impl Proxy {
         let credentials = Credentials::default();
         credentials.show(Arc::new(CertifiedKey::from_der(chain, key, &crypto_provider()).unwrap()));
         let control_plane = id(NAMESPACE, CONTROL_PLANE);
-        let remote = Remote::new(address.parse().unwrap(), control_plane, roots.to_owned());
+        let remote = Remote::new(address.to_string().parse().unwrap(), control_plane, roots.to_owned());
         Self::by(remote.showing(credentials))
     }
 

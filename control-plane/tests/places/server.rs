@@ -41,6 +41,16 @@ pub(crate) async fn try_out(client: &Client, object: &Value) -> Result<Value, St
     send(client, request, object).await
 }
 
+/// What an object that is there would be if it were replaced by `object`.
+pub(crate) async fn try_over(client: &Client, old: &Value, object: &Value) -> Result<Value, String> {
+    let name = escaped(old["metadata"]["name"].as_str().unwrap());
+    let path = format!("{}/{name}?fieldValidation=Strict&dryRun=All", collection(old));
+    let mut object = object.clone();
+    object["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
+    let request = http::Request::put(path).header("content-type", "application/json");
+    send(client, request, &object).await
+}
+
 async fn send(
     client: &Client,
     request: http::request::Builder,

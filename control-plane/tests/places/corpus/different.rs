@@ -37,9 +37,36 @@ const NOT_READ: &[(&str, &[&str])] = &[(
         "spec.ipFamilies",
         "spec.loadBalancerClass",
         "spec.loadBalancerSourceRanges",
+        "spec.ports[].nodePort",
         "spec.trafficDistribution",
     ],
 )];
+
+/// Fields, by kind, that no manifest need use: only an API server, or what runs pods, has to do with them.
+const NOT_USED: &[(&str, &[&str])] = &[
+    ("Namespace", &["spec.finalizers"]),
+    (
+        "Service",
+        &[
+            "spec.allocateLoadBalancerNodePorts",
+            "spec.clusterIPs",
+            "spec.externalIPs",
+            "spec.externalTrafficPolicy",
+            "spec.healthCheckNodePort",
+            "spec.ipFamilies",
+            "spec.ipFamilyPolicy",
+            "spec.loadBalancerClass",
+            "spec.loadBalancerIP",
+            "spec.loadBalancerSourceRanges",
+            "spec.publishNotReadyAddresses",
+            "spec.sessionAffinityConfig",
+            "spec.trafficDistribution",
+        ],
+    ),
+    ("EndpointSlice", &["endpoints[].deprecatedTopology", "endpoints[].hints"]),
+    // An API server takes ASCII only in these values, and in no other header's; a directory takes more.
+    ("HTTPRoute", &["spec.rules[].backendRefs[].filters[].responseHeaderModifier"]),
+];
 
 /// Kinds that an API server was built with: what is empty is left out of them.
 const NATIVE: &[&str] = &["EndpointSlice", "Namespace", "Secret", "Service"];
@@ -51,6 +78,11 @@ fn listed(table: &[(&str, &'static [&'static str])], kind: &str) -> &'static [&'
 /// The row of a field of a kind that means nothing to Isthmus.
 pub(super) fn not_read(kind: &str, field: &str) -> Option<&'static str> {
     listed(NOT_READ, kind).iter().copied().find(|name| field.starts_with(name))
+}
+
+/// Whether a field of a kind need not be in a manifest.
+pub(super) fn need_not_be_used(kind: &str, field: &str) -> bool {
+    listed(NOT_USED, kind).iter().any(|name| field.starts_with(name))
 }
 
 /// Rows that no disagreement needs.

@@ -1,6 +1,6 @@
 //! What an API server says of itself: the schema of each kind, references followed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use regex::Regex;
 use serde_json::{Map, Value, json};
@@ -36,6 +36,11 @@ impl Schemas {
         name.and_then(|name| self.named.get(name)).unwrap_or(&Value::Null)
     }
 
+    /// Whether a kind is known in this version.
+    pub(crate) fn has(&self, version: &str, kind: &str) -> bool {
+        self.kinds.contains_key(&(version.to_owned(), kind.to_owned()))
+    }
+
     /// The schema of a field; and whether its name is free.
     pub(crate) fn field<'a>(&'a self, schema: &'a Value, name: &str) -> (&'a Value, bool) {
         match schema["properties"].get(name) {
@@ -54,6 +59,56 @@ impl Schemas {
         match reference.and_then(Value::as_str).and_then(|name| name.rsplit('/').next()) {
             Some(name) => self.named.get(name).unwrap_or(&Value::Null),
             None => schema,
+        }
+    }
+
+    /// The fields of a manifest that hold no fields themselves, and are in its schema: `[]` stands for the
+    /// items of a list, `*` for a name that is free.
+    pub(crate) fn used(&self, manifest: &Value) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        self.walk(manifest, self.of(manifest), "", &mut found);
+        found
+    }
+
+    fn walk(&self, value: &Value, schema: &Value, path: &str, found: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(fields) if !fields.is_empty() => {
+                for (name, value) in fields {
+                    let (schema, free) = self.field(schema, name);
+                    self.walk(value, schema, &joined(path, if free { "*" } else { name }), found);
+                }
+            }
+            Value::Array(items) if !items.is_empty() => {
+                for item in items {
+                    self.walk(item, self.items(schema), &format!("{path}[]"), found);
+                }
+            }
+            _ => drop(found.insert(path.to_owned())),
+        }
+    }
+
+    /// All such fields that a kind's schema has, but what every kind has and what its controllers write.
+    pub(crate) fn leaves(&self, version: &str, kind: &str) -> BTreeSet<String> {
+        let schema = self.of(&json!({"apiVersion": version, "kind": kind}));
+        let mut found = BTreeSet::new();
+        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+            if !["apiVersion", "kind", "metadata", "status"].contains(&name.as_str()) {
+                self.leaf(property, name, &mut found);
+            }
+        }
+        found
+    }
+
+    fn leaf(&self, schema: &Value, path: &str, found: &mut BTreeSet<String>) {
+        let schema = self.followed(schema);
+        if let Some(fields) = schema["properties"].as_object() {
+            fields.iter().for_each(|(name, field)| self.leaf(field, &joined(path, name), found));
+        } else if schema["additionalProperties"].is_object() {
+            self.leaf(&schema["additionalProperties"], &joined(path, "*"), found);
+        } else if schema["items"].is_object() {
+            self.leaf(&schema["items"], &format!("{path}[]"), found);
+        } else {
+            found.insert(path.to_owned());
         }
     }
 
@@ -86,6 +141,10 @@ impl Schemas {
             _ => 80.into(),
         }
     }
+}
+
+fn joined(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
 /// A text that fits a pattern.
