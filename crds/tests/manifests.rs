@@ -1,5 +1,7 @@
 //! `manifests/*.yaml` says what the Rust types say, and the rules in it hold what they promise.
 
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
 use std::{fs, path::PathBuf};
 
 use isthmus_crds::{GatewayParametersSpec, Proxy, definitions};

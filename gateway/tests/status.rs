@@ -244,11 +244,15 @@ fn a_class_lists_what_works_in_order() {
     assert_eq!(class::translate(&other, &Known::Missing, &class::Definitions::BuiltIn), None);
 }
 
+/// There is no definition.
+struct Missing;
+
 /// The status of a class where definitions are of v1.7.0, but for one by the plural of its kind: of another
 /// release, of none, or missing.
-fn where_one_is(plural: &str, version: Option<Option<&str>>) -> Value {
+fn where_one_is(plural: &str, version: Result<Option<&str>, Missing>) -> Value {
+    let found = version.ok().map(|version| version.map(str::to_owned));
     let of = |name: &str| match name.strip_suffix(".gateway.networking.k8s.io") {
-        Some(name) if name == plural => version.map(|version| version.map(str::to_owned)),
+        Some(name) if name == plural => found.clone(),
         _ => Some(Some("v1.7.0".to_owned())),
     };
     class_status(&class::Definitions::Installed(definitions::Installed::new(of)))
@@ -256,16 +260,16 @@ fn where_one_is(plural: &str, version: Option<Option<&str>>) -> Value {
 
 #[test]
 fn f12_a_class_says_which_definition_is_missing_or_of_another_release() {
-    let fine = where_one_is("gateways", Some(Some("v1.5.1")));
+    let fine = where_one_is("gateways", Ok(Some("v1.5.1")));
     assert_eq!(troubles(&fine), "");
     let more: Vec<_> = features(&fine)
         .difference(&features(&class_status(&class::Definitions::BuiltIn)))
         .cloned()
         .collect();
     assert_eq!(more, ["GatewayInfrastructure"], "needs objects that run a Gateway");
-    expect!["SupportedVersion=False UnsupportedVersion: the definition gateways.gateway.networking.k8s.io has version v1.2.1; supported are v1.3 to v1.7: `kubectl apply --server-side -f https://github.com/kubernetes-sigs/gateway-api/releases/download/v1.7.0/standard-install.yaml`"].assert_eq(&troubles(&where_one_is("gateways", Some(Some("v1.2.1")))));
-    expect!["SupportedVersion=False UnsupportedVersion: the definition referencegrants.gateway.networking.k8s.io has version (none); supported are v1.3 to v1.7: `kubectl apply --server-side -f https://github.com/kubernetes-sigs/gateway-api/releases/download/v1.7.0/standard-install.yaml`"].assert_eq(&troubles(&where_one_is("referencegrants", Some(None))));
-    let lacking = where_one_is("httproutes", None);
+    expect!["SupportedVersion=False UnsupportedVersion: the definition gateways.gateway.networking.k8s.io has version v1.2.1; supported are v1.3 to v1.7: `kubectl apply --server-side -f https://github.com/kubernetes-sigs/gateway-api/releases/download/v1.7.0/standard-install.yaml`"].assert_eq(&troubles(&where_one_is("gateways", Ok(Some("v1.2.1")))));
+    expect!["SupportedVersion=False UnsupportedVersion: the definition referencegrants.gateway.networking.k8s.io has version (none); supported are v1.3 to v1.7: `kubectl apply --server-side -f https://github.com/kubernetes-sigs/gateway-api/releases/download/v1.7.0/standard-install.yaml`"].assert_eq(&troubles(&where_one_is("referencegrants", Ok(None))));
+    let lacking = where_one_is("httproutes", Err(Missing));
     expect!["SupportedVersion=False UnsupportedVersion: the definition httproutes.gateway.networking.k8s.io is missing: `kubectl apply --server-side -f https://github.com/kubernetes-sigs/gateway-api/releases/download/v1.7.0/standard-install.yaml`"].assert_eq(&troubles(&lacking));
     let gone: BTreeSet<_> = features(&fine).difference(&features(&lacking)).cloned().collect();
     assert!(gone.contains("HTTPRoute") && gone.contains("HTTPRouteCORS"), "{gone:?}");

@@ -52,11 +52,18 @@ struct Control {
     reporter: Option<Reporter>,
     /// Something was put in force since it was last kept.
     changed: bool,
-    /// Something was put in force at all.
-    told: bool,
-    /// By a control plane, since the start.
-    told_anew: bool,
+    told: Told,
     linked: bool,
+}
+
+/// Whence what is in force comes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+enum Told {
+    #[default]
+    Nowhere,
+    /// It was kept when the proxy before ended.
+    Disk,
+    ControlPlane,
 }
 
 /// What came of a set of changes.
@@ -104,8 +111,12 @@ impl Proxy {
         self.shared.tell_all(|| Message::Refresh);
         self.shared.current.free_retired();
         control.changed = true;
-        control.told_anew |= revision > 0;
-        control.told |= control.told_anew || control.committer.resources().next().is_some();
+        let told = match control.committer.resources().next() {
+            _ if revision > 0 => Told::ControlPlane,
+            Some(_) => Told::Disk,
+            None => Told::Nowhere,
+        };
+        control.told = control.told.max(told);
         Applied { refused: committed.refused, unbound: control.unbound() }
     }
 
@@ -148,10 +159,11 @@ impl Proxy {
             return Some("draining");
         }
         let control = self.control();
-        if !control.told {
+        if control.told == Told::Nowhere {
             return Some("waiting for the control plane");
         }
-        if !control.told_anew && self.started.elapsed() < KEYS && control.committer.lacks_keys() {
+        if control.told == Told::Disk && self.started.elapsed() < KEYS && control.committer.lacks_keys()
+        {
             return Some("waiting for the keys of its listeners");
         }
         let deaf = control.sockets.is_empty() && !control.sockets.failed().is_empty();

@@ -94,7 +94,9 @@ fn stand(store: &Shared, name: &str) -> Candidate {
     let elector = Elector::new(client, "default", "writers", name);
     let (leadership, tenure) = (elector.leadership(), elector.tenure());
     let (end, mut ended) = watch::channel(false);
-    tokio::spawn(elector.run(async move { drop(ended.wait_for(|ended| *ended).await.is_ok()) }));
+    tokio::spawn(elector.run(async move {
+        let _ = ended.wait_for(|ended| *ended).await;
+    }));
     Candidate { leadership, tenure, away, end }
 }
 

@@ -215,7 +215,9 @@ impl Walk {
             };
             let with = |value: &Value| {
                 let mut all = bases.clone();
-                all.iter_mut().for_each(|base| base[field.name] = value.clone());
+                for base in &mut all {
+                    base[field.name] = value.clone();
+                }
                 all
             };
             bases = values.iter().flat_map(with).collect();

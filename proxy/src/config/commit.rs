@@ -109,7 +109,8 @@ impl Committer {
     pub(crate) fn lacks_keys(&self) -> bool {
         self.listeners().any(|listener| match &listener.protocol {
             Protocol::Https { certificates } => {
-                !certificates.is_empty() && certificates.iter().all(|name| self.certificate(name).is_none())
+                !certificates.is_empty()
+                    && certificates.iter().all(|name| self.certificate(name).is_none())
             }
             _ => false,
         })

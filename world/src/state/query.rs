@@ -8,7 +8,8 @@ use super::{Mention, PeerExport, Reports, World};
 use crate::{
     fact::{
         BackendTlsPolicy, EndpointSlice, Gateway, GatewayClass, GatewayParameters, HttpRoute,
-        MeshSettings, Namespace, PeerFact, PolicyTarget, Problem, ReferenceGrant, Secret, Service, ServiceExport,
+        MeshSettings, Namespace, PeerFact, PolicyTarget, Problem, ReferenceGrant, Secret, Service,
+        ServiceExport,
     },
     kind::{Kind, KindState, ObjectKey},
 };

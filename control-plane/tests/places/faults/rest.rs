@@ -72,9 +72,9 @@ async fn others_write(client: &Client, objects: &[&str]) {
     assert!(beat > 3, "others wrote {beat} times");
 }
 
-async fn patch(client: &Client, path: &str, kind: &str, patch: &Value) {
+async fn patch(client: &Client, path: &str, kind: &str, change: &Value) {
     let request = http::Request::patch(path).header("content-type", format!("application/{kind}"));
-    let request = request.body(patch.to_string().into_bytes()).unwrap();
+    let request = request.body(change.to_string().into_bytes()).unwrap();
     let _: Value = client.request(request).await.unwrap();
 }
 
