@@ -1,5 +1,7 @@
 //! Objects that others made or changed meanwhile, writes that are refused, and operators that are stopped.
 
+use std::time::Duration;
+
 use isthmus_e2e::faults::Fault;
 use isthmus_operator::{
     apply::apply,
@@ -16,6 +18,9 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::bench::{Bench, until};
+
+/// Without a write for so long nothing is under way.
+const QUIET: Duration = Duration::from_secs(1);
 
 fn control_plane() -> ObjectKey {
     ObjectKey::new(object::DEPLOYMENT, "isthmus-system", "isthmus-control-plane")
@@ -183,6 +188,14 @@ async fn f5_an_operator_that_was_stopped_writes_nothing_when_it_goes_on() {
     bench.told("True InForce: version 0.1.0 runs").await;
     let other = bench.another_way().await;
     let _second = other.operator();
+    // What it began to write before is no write of one that was stopped.
+    until("the first one rests", async || {
+        bench.proxy.does(Fault::None);
+        // That nothing comes shows only in time.
+        tokio::time::sleep(QUIET).await;
+        if bench.proxy.writes() == 0 { Ok(()) } else { Err("it writes") }
+    })
+    .await;
     first.signal("STOP");
     bench.proxy.does(Fault::None);
     // What the first one has to do when it goes on, and what it would do to it.
