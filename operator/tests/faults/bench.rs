@@ -12,8 +12,12 @@ use std::{
 use isthmus_api_server::{Client, Event, Resource, Watched, connect, follow};
 use isthmus_e2e::{api_server::ApiServer, conformance, faults::Proxy, programs};
 use isthmus_operator::{
-    apply, chart,
+    apply::{self, apply},
+    chart,
     object::{self, Kind, Manifest, OURS, OWNED, ObjectKey},
+    observe::observe,
+    observed::Place,
+    plan::{Plan, next},
 };
 use kube::{
     Api,
@@ -263,6 +267,22 @@ impl Drop for Operator {
             eprintln!("the operator said:\n{}", self.said());
         }
     }
+}
+
+/// What is to be done next.
+pub(crate) async fn planned(bench: &Bench) -> Plan {
+    next(&observe(&bench.client, Place::default()).await.unwrap())
+}
+
+/// Does all that is to be done.
+pub(crate) async fn settle(bench: &Bench) {
+    until("nothing is to be done", async || {
+        let plan = planned(bench).await;
+        let applied = apply(&bench.client, &plan, &|| true).await;
+        assert!(applied.failures.is_empty(), "{:?}", applied.failures);
+        if plan.steps.is_empty() { Ok(()) } else { Err("there is something") }
+    })
+    .await;
 }
 
 /// Waits until it is so.

@@ -3,9 +3,7 @@
 use isthmus_operator::{
     apply::apply,
     object::{self, ObjectKey},
-    observe::observe,
-    observed::Place,
-    plan::{Action, Plan, plan},
+    plan::{Action, Plan},
 };
 use kube::{
     Api,
@@ -16,7 +14,7 @@ use serde_json::{Value, json};
 
 use isthmus_e2e::faults::Fault;
 
-use crate::bench::{Bench, PLACES, gateway_api, until};
+use crate::bench::{Bench, PLACES, gateway_api, planned, settle, until};
 
 fn control_plane() -> ObjectKey {
     ObjectKey::new(object::DEPLOYMENT, "isthmus-system", "isthmus-control-plane")
@@ -24,23 +22,6 @@ fn control_plane() -> ObjectKey {
 
 fn proxies() -> ObjectKey {
     ObjectKey::new(object::DEPLOYMENT, "shop", "web-isthmus")
-}
-
-/// What would be done now.
-async fn planned(bench: &Bench) -> Plan {
-    let observed = observe(&bench.client, Place::default()).await.unwrap();
-    plan(&observed.install().unwrap(), &observed)
-}
-
-/// Does all that is to be done.
-async fn settle(bench: &Bench) {
-    until("nothing is to be done", async || {
-        let plan = planned(bench).await;
-        let applied = apply(&bench.client, &plan, &|| true).await;
-        assert!(applied.failures.is_empty(), "{:?}", applied.failures);
-        if plan.steps.is_empty() { Ok(()) } else { Err("there is something") }
-    })
-    .await;
 }
 
 async fn label(bench: &Bench, key: &ObjectKey) {

@@ -6,9 +6,6 @@ use isthmus_e2e::faults::Fault;
 use isthmus_operator::{
     apply::apply,
     object::{self, ObjectKey},
-    observe::observe,
-    observed::Place,
-    plan::{Plan, next},
 };
 use kube::{
     Api,
@@ -17,28 +14,13 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::bench::{Bench, until};
+use crate::bench::{Bench, planned, settle, until};
 
 /// Without a write for so long nothing is under way.
 const QUIET: Duration = Duration::from_secs(1);
 
 fn control_plane() -> ObjectKey {
     ObjectKey::new(object::DEPLOYMENT, "isthmus-system", "isthmus-control-plane")
-}
-
-async fn planned(bench: &Bench) -> Plan {
-    next(&observe(&bench.client, Place::default()).await.unwrap())
-}
-
-/// Does all that is to be done.
-async fn settle(bench: &Bench) {
-    until("nothing is to be done", async || {
-        let plan = planned(bench).await;
-        let applied = apply(&bench.client, &plan, &|| true).await;
-        assert!(applied.failures.is_empty(), "{:?}", applied.failures);
-        if plan.steps.is_empty() { Ok(()) } else { Err("there is something") }
-    })
-    .await;
 }
 
 fn replicas(object: &DynamicObject) -> &Value {
