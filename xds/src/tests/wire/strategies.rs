@@ -1,4 +1,5 @@
-//! Arbitrary resources, as far as the IR allows them.
+//! Arbitrary resources, as far as the IR allows them. Each strategy is boxed: compilers take minutes over the
+//! type of one that is made of all others.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -22,7 +23,7 @@ use proptest::{
 };
 
 /// Any resource.
-pub(super) fn resource() -> impl Strategy<Value = Resource> {
+pub(super) fn resource() -> BoxedStrategy<Resource> {
     prop_oneof![
         listener().prop_map(|r| Resource::Listener(Arc::new(r))),
         route().prop_map(|r| Resource::Route(Arc::new(r))),
@@ -33,6 +34,7 @@ pub(super) fn resource() -> impl Strategy<Value = Resource> {
         peer().prop_map(|r| Resource::Peer(Arc::new(r))),
         bundle().prop_map(|r| Resource::TrustBundle(Arc::new(r))),
     ]
+    .boxed()
 }
 
 /// A certificate with this key.
@@ -42,56 +44,59 @@ pub(super) fn certificate_with_key(key: &'static [u8]) -> Resource {
     Resource::Certificate(Arc::new(Certificate { name: "ns/s".into(), chain, key }))
 }
 
-fn text() -> impl Strategy<Value = String> {
-    prop_oneof!["[a-z0-9-]{0,8}", ".{0,8}"]
+fn text() -> BoxedStrategy<String> {
+    prop_oneof!["[a-z0-9-]{0,8}", ".{0,8}"].boxed()
 }
 
-fn name() -> impl Strategy<Value = Name> {
-    "[a-z]{1,4}(/[a-z0-9.]{1,4}){0,3}".prop_map(Name::from)
+fn name() -> BoxedStrategy<Name> {
+    "[a-z]{1,4}(/[a-z0-9.]{1,4}){0,3}".prop_map(Name::from).boxed()
 }
 
-fn shared() -> impl Strategy<Value = Arc<str>> {
-    text().prop_map(Arc::from)
+fn shared() -> BoxedStrategy<Arc<str>> {
+    text().prop_map(Arc::from).boxed()
 }
 
-fn object() -> impl Strategy<Value = ObjectRef> {
-    (text(), text()).prop_map(|(namespace, name)| ObjectRef { namespace, name })
+fn object() -> BoxedStrategy<ObjectRef> {
+    (text(), text()).prop_map(|(namespace, name)| ObjectRef { namespace, name }).boxed()
 }
 
-fn bytes() -> impl Strategy<Value = Bytes> {
-    vec(any::<u8>(), 1..20).prop_map(Bytes::from)
+fn bytes() -> BoxedStrategy<Bytes> {
+    vec(any::<u8>(), 1..20).prop_map(Bytes::from).boxed()
 }
 
-fn address() -> impl Strategy<Value = SocketAddr> {
-    any::<(IpAddr, u16)>().prop_map(SocketAddr::from)
+fn address() -> BoxedStrategy<SocketAddr> {
+    any::<(IpAddr, u16)>().prop_map(SocketAddr::from).boxed()
 }
 
-fn domain() -> impl Strategy<Value = TrustDomain> {
-    "[a-z0-9._-]{1,10}".prop_map(|text| text.parse().unwrap())
+fn domain() -> BoxedStrategy<TrustDomain> {
+    "[a-z0-9._-]{1,10}".prop_map(|text| text.parse().unwrap()).boxed()
 }
 
-fn identity() -> impl Strategy<Value = SpiffeId> {
-    (domain(), "(/[a-zA-Z0-9_-]{1,5}){1,3}").prop_map(|(td, path)| SpiffeId::new(&td, &path).unwrap())
+fn identity() -> BoxedStrategy<SpiffeId> {
+    (domain(), "(/[a-zA-Z0-9_-]{1,5}){1,3}")
+        .prop_map(|(td, path)| SpiffeId::new(&td, &path).unwrap())
+        .boxed()
 }
 
-fn host() -> impl Strategy<Value = HostPattern> {
+fn host() -> BoxedStrategy<HostPattern> {
     let labels = "[a-z][a-z0-9]{0,3}(\\.[a-z][a-z0-9]{0,3}){0,2}";
     prop_oneof![
         Just(HostPattern::Any),
         labels.prop_map(HostPattern::Wildcard),
         labels.prop_map(HostPattern::Exact),
     ]
+    .boxed()
 }
 
-fn listener() -> impl Strategy<Value = Listener> {
+fn listener() -> BoxedStrategy<Listener> {
     let protocol = prop_oneof![
         Just(Protocol::Http),
         vec(name(), 1..3).prop_map(|certificates| Protocol::Https { certificates }),
         Just(Protocol::EastWest),
     ];
     let addresses = vec(any::<IpAddr>(), 0..3);
-    (name(), object(), text(), addresses, any::<u16>(), host(), protocol).prop_map(
-        |(name, gateway, section, addresses, port, hostname, protocol)| Listener {
+    (name(), object(), text(), addresses, any::<u16>(), host(), protocol)
+        .prop_map(|(name, gateway, section, addresses, port, hostname, protocol)| Listener {
             name,
             gateway,
             section,
@@ -99,11 +104,11 @@ fn listener() -> impl Strategy<Value = Listener> {
             port,
             hostname,
             protocol,
-        },
-    )
+        })
+        .boxed()
 }
 
-fn route() -> impl Strategy<Value = Route> {
+fn route() -> BoxedStrategy<Route> {
     let attachment =
         (name(), vec(host(), 1..3)).prop_map(|(listener, hostnames)| Attachment { listener, hostnames });
     let kind = prop_oneof![Just(RouteKind::Http), Just(RouteKind::Import)];
@@ -117,27 +122,29 @@ fn route() -> impl Strategy<Value = Route> {
         (option::of(any::<Duration>()), option::of(any::<Duration>())),
         (any::<u8>(), vec(any::<u16>(), 0..3), option::of(any::<Duration>()), any::<bool>()),
     );
-    (identity, body).prop_map(|((name, route, rule, rule_name, created), body)| {
-        let (attachments, matches, filters, backends, timeouts, retry) = body;
-        let (attempts, statuses, backoff, explicit) = retry;
-        let (request, backend_request) = timeouts;
-        Route {
-            name,
-            route,
-            rule,
-            rule_name,
-            created,
-            attachments,
-            matches,
-            filters,
-            backends,
-            timeouts: Timeouts { request, backend_request },
-            retry: RetryPolicy { attempts, statuses, backoff, explicit },
-        }
-    })
+    (identity, body)
+        .prop_map(|((name, route, rule, rule_name, created), body)| {
+            let (attachments, matches, filters, backends, timeouts, retry) = body;
+            let (attempts, statuses, backoff, explicit) = retry;
+            let (request, backend_request) = timeouts;
+            Route {
+                name,
+                route,
+                rule,
+                rule_name,
+                created,
+                attachments,
+                matches,
+                filters,
+                backends,
+                timeouts: Timeouts { request, backend_request },
+                retry: RetryPolicy { attempts, statuses, backoff, explicit },
+            }
+        })
+        .boxed()
 }
 
-fn rule_match() -> impl Strategy<Value = RouteMatch> {
+fn rule_match() -> BoxedStrategy<RouteMatch> {
     let path = prop_oneof![
         "/[a-z/]{0,6}".prop_map(PathMatch::Exact),
         "(/[a-z]{1,3}){1,2}|/".prop_map(PathMatch::Prefix),
@@ -146,15 +153,17 @@ fn rule_match() -> impl Strategy<Value = RouteMatch> {
     let value = || prop_oneof![text().prop_map(ValueMatch::Exact), text().prop_map(ValueMatch::Regex)];
     let headers = btree_map("[a-z-]{1,5}", value(), 0..3);
     let query = btree_map("[a-zA-Z]{1,5}", value(), 0..3);
-    (path, option::of(text()), headers, query).prop_map(|(path, method, headers, query)| RouteMatch {
-        path,
-        method,
-        headers: headers.into_iter().map(|(name, value)| HeaderMatch { name, value }).collect(),
-        query: query.into_iter().map(|(name, value)| QueryMatch { name, value }).collect(),
-    })
+    (path, option::of(text()), headers, query)
+        .prop_map(|(path, method, headers, query)| RouteMatch {
+            path,
+            method,
+            headers: headers.into_iter().map(|(name, value)| HeaderMatch { name, value }).collect(),
+            query: query.into_iter().map(|(name, value)| QueryMatch { name, value }).collect(),
+        })
+        .boxed()
 }
 
-fn filter() -> impl Strategy<Value = Filter> {
+fn filter() -> BoxedStrategy<Filter> {
     let header = || vec(("[a-z-]{1,5}", text()), 0..3);
     let edits = || {
         (header(), header(), vec("[a-z-]{1,5}", 0..3)).prop_map(|(set, add, remove)| HeaderEdits {
@@ -184,38 +193,38 @@ fn filter() -> impl Strategy<Value = Filter> {
         cors().prop_map(Filter::Cors),
         (target(), fraction).prop_map(|(target, fraction)| Filter::Mirror { target, fraction }),
     ]
+    .boxed()
 }
 
-fn cors() -> impl Strategy<Value = Cors> {
+fn cors() -> BoxedStrategy<Cors> {
     let names = || vec(text(), 0..3);
-    (names(), any::<bool>(), names(), names(), names(), any::<u32>()).prop_map(
-        |(origins, credentials, methods, headers, expose, max_age)| Cors {
+    (names(), any::<bool>(), names(), names(), names(), any::<u32>())
+        .prop_map(|(origins, credentials, methods, headers, expose, max_age)| Cors {
             origins,
             credentials,
             methods,
             headers,
             expose,
             max_age,
-        },
-    )
+        })
+        .boxed()
 }
 
-fn target() -> impl Strategy<Value = BackendTarget> {
+fn target() -> BoxedStrategy<BackendTarget> {
     prop_oneof![
         name().prop_map(BackendTarget::Service),
         text().prop_map(|reason| BackendTarget::Invalid { reason }),
     ]
+    .boxed()
 }
 
-fn backend() -> impl Strategy<Value = Backend> {
-    (any::<u32>(), target(), vec(filter(), 0..2)).prop_map(|(weight, target, filters)| Backend {
-        weight,
-        target,
-        filters,
-    })
+fn backend() -> BoxedStrategy<Backend> {
+    (any::<u32>(), target(), vec(filter(), 0..2))
+        .prop_map(|(weight, target, filters)| Backend { weight, target, filters })
+        .boxed()
 }
 
-fn service() -> impl Strategy<Value = Service> {
+fn service() -> BoxedStrategy<Service> {
     let protocol = select(&[BackendProtocol::Http1, BackendProtocol::H2c][..]);
     let balancing = select(&[Balancing::LeastRequest, Balancing::RoundRobin][..]);
     let spans = any::<(Duration, Duration, Duration, Duration)>();
@@ -226,8 +235,8 @@ fn service() -> impl Strategy<Value = Service> {
         probe_interval: c,
         probe_timeout: d,
     });
-    (name(), object(), any::<(u16, u16)>(), protocol, balancing, health).prop_map(
-        |(name, object, (port, overprovision_percent), protocol, balancing, health)| Service {
+    (name(), object(), any::<(u16, u16)>(), protocol, balancing, health)
+        .prop_map(|(name, object, (port, overprovision_percent), protocol, balancing, health)| Service {
             name,
             object,
             port,
@@ -235,11 +244,11 @@ fn service() -> impl Strategy<Value = Service> {
             balancing,
             health,
             overprovision_percent,
-        },
-    )
+        })
+        .boxed()
 }
 
-fn endpoints() -> impl Strategy<Value = Endpoints> {
+fn endpoints() -> BoxedStrategy<Endpoints> {
     let reach = prop_oneof![
         vec(address(), 1..3).prop_map(|addresses| Reach::Direct { addresses }),
         (name(), name(), vec(identity(), 1..3)).prop_map(|(peer, handle, identities)| Reach::Peer {
@@ -250,42 +259,47 @@ fn endpoints() -> impl Strategy<Value = Endpoints> {
     ];
     let state = select(&[EndpointState::Ready, EndpointState::Draining][..]);
     let rest = (shared(), option::of(shared()), any::<u8>(), 1..=u32::MAX, state, reach);
-    (name(), btree_map(text(), rest, 0..4)).prop_map(|(service, endpoints)| {
-        let endpoints = endpoints.into_iter().map(|(id, rest)| {
-            let (cluster, zone, priority, weight, state, reach) = rest;
-            Endpoint { id: id.into(), cluster, zone, priority, weight, state, reach }
-        });
-        Endpoints { service, endpoints: endpoints.collect() }
-    })
+    (name(), btree_map(text(), rest, 0..4))
+        .prop_map(|(service, endpoints)| {
+            let endpoints = endpoints.into_iter().map(|(id, rest)| {
+                let (cluster, zone, priority, weight, state, reach) = rest;
+                Endpoint { id: id.into(), cluster, zone, priority, weight, state, reach }
+            });
+            Endpoints { service, endpoints: endpoints.collect() }
+        })
+        .boxed()
 }
 
-fn handle() -> impl Strategy<Value = Handle> {
+fn handle() -> BoxedStrategy<Handle> {
     let target = prop_oneof![
         (name(), shared()).prop_map(|(service, endpoint)| HandleTarget::Endpoint { service, endpoint }),
         name().prop_map(|service| HandleTarget::Service { service }),
         address().prop_map(|address| HandleTarget::Passthrough { address }),
     ];
-    (name(), vec(domain(), 0..3), target).prop_map(|(name, callers, target)| Handle {
-        name,
-        callers,
-        target,
-    })
+    (name(), vec(domain(), 0..3), target)
+        .prop_map(|(name, callers, target)| Handle { name, callers, target })
+        .boxed()
 }
 
-fn peer() -> impl Strategy<Value = Peer> {
+fn peer() -> BoxedStrategy<Peer> {
     (name(), domain(), vec(address(), 0..3), any::<bool>())
         .prop_map(|(name, trust_domain, gateways, usable)| Peer { name, trust_domain, gateways, usable })
+        .boxed()
 }
 
-fn bundle() -> impl Strategy<Value = TrustBundle> {
-    (domain(), vec(bytes(), 1..3)).prop_map(|(trust_domain, roots)| TrustBundle { trust_domain, roots })
+fn bundle() -> BoxedStrategy<TrustBundle> {
+    (domain(), vec(bytes(), 1..3))
+        .prop_map(|(trust_domain, roots)| TrustBundle { trust_domain, roots })
+        .boxed()
 }
 
-fn certificate() -> impl Strategy<Value = Certificate> {
+fn certificate() -> BoxedStrategy<Certificate> {
     let format = select(&[KeyFormat::Pkcs8, KeyFormat::Pkcs1, KeyFormat::Sec1][..]);
-    (name(), vec(bytes(), 1..3), format, bytes()).prop_map(|(name, chain, format, der)| Certificate {
-        name,
-        chain,
-        key: PrivateKey { format, der: Redacted::new(der) },
-    })
+    (name(), vec(bytes(), 1..3), format, bytes())
+        .prop_map(|(name, chain, format, der)| Certificate {
+            name,
+            chain,
+            key: PrivateKey { format, der: Redacted::new(der) },
+        })
+        .boxed()
 }
