@@ -36,7 +36,7 @@ use tokio::{
 
 use self::{
     book::{Book, Observed, Outcome},
-    merge::{demoted, merged},
+    merge::{demoted, merged, names_us},
     window::Window,
 };
 use super::owners::Owners;
@@ -50,8 +50,6 @@ const SETTLE: Duration = Duration::from_millis(200);
 const GRACE: Duration = Duration::from_secs(30);
 /// How long one write may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Between two attempts when the API server fails.
-const RETRY: Duration = Duration::from_secs(1);
 
 /// What statuses are, and what they should be. Cloning copies a pointer.
 #[derive(Clone)]
@@ -110,7 +108,12 @@ impl Statuses {
         let metadata = &object.metadata;
         let (namespace, name) = (metadata.namespace.as_deref(), metadata.name.as_deref());
         let key = ObjectKey::new(kind, namespace.unwrap_or_default(), name.unwrap_or_default());
-        book.observed.insert(key.clone(), seen);
+        if kind == Kind::HttpRoute && names_us(&seen.status) {
+            // What was written before this process began, and nobody may want any more. Nothing is written
+            // before it is known what is wanted.
+            book.desired.entry(key.clone()).or_insert(Value::Null);
+        }
+        book.saw(key.clone(), seen);
         if book.desired.contains_key(&key) {
             book.agenda.add(Instant::now() + SETTLE, key);
             drop(book);
@@ -124,9 +127,7 @@ impl Statuses {
         if book.owners.gone(key) {
             self.look_anew(&mut book);
         }
-        book.observed.remove(key);
-        book.desired.remove(key);
-        book.agenda.remove(key);
+        book.gone(key);
     }
 
     /// There are no objects of this kind any more, as its definition is gone.
@@ -180,6 +181,7 @@ impl Statuses {
                 && rested <= Instant::now()
                 && let Some(write) = self.next()
             {
+                rested = Instant::now() + self.book().interval();
                 let (client, manager) = (self.0.client.clone(), self.0.manager.clone());
                 writes.spawn(async move {
                     let (key, began) = (write.key.clone(), Instant::now());
@@ -192,7 +194,7 @@ impl Statuses {
                 Some(done) = writes.join_next() => {
                     if let Ok((key, outcome, time)) = done {
                         window.took(time);
-                        rested = Instant::now() + window.rest();
+                        rested = rested.max(Instant::now() + window.rest());
                         self.book().done(key, outcome);
                     }
                 }
@@ -276,7 +278,7 @@ async fn perform(client: &Client, manager: String, write: Write) -> Outcome {
     let parameters = PatchParams { field_manager: Some(manager), ..PatchParams::default() };
     let writing = objects.patch_status(name, &parameters, &patch);
     // What is stuck must not keep a place.
-    let Ok(written) = timeout(PATIENCE, writing).await else { return Outcome::Again(RETRY) };
+    let Ok(written) = timeout(PATIENCE, writing).await else { return Outcome::Again };
     let error = match written {
         Ok(mut object) => {
             let types = kube::core::TypeMeta { api_version, kind: resource.kind };
@@ -291,7 +293,7 @@ async fn perform(client: &Client, manager: String, write: Write) -> Outcome {
     match code {
         404 => Outcome::Pointless,
         // Somebody else was faster. To see what they wrote leads to another attempt before this one.
-        409 => Outcome::Again(RETRY),
+        409 => Outcome::Again,
         400 | 413 | 422 => {
             tracing::error!(object = %key, error = &error as &dyn std::error::Error,
                 "the API server refuses a status");
@@ -300,7 +302,7 @@ async fn perform(client: &Client, manager: String, write: Write) -> Outcome {
         _ => {
             tracing::warn!(object = %key, error = &error as &dyn std::error::Error,
                 "a status cannot be written, trying again");
-            Outcome::Again(RETRY)
+            Outcome::Again
         }
     }
 }

@@ -33,6 +33,11 @@ impl Agenda {
         }
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.at.len()
+    }
+
     /// Takes the first that is due, but for those that are `busy`.
     pub(super) fn take(&mut self, now: Instant, busy: &BTreeSet<ObjectKey>) -> Option<ObjectKey> {
         let due = self.in_order.iter().take_while(|(at, _)| *at <= now);

@@ -33,9 +33,7 @@ pub(super) fn merged(
 fn route(observed: &Value, ours: &Value, others: &dyn Fn(&Value) -> bool, now: &str) -> Value {
     let mut ours = ours.clone();
     conditions::stamp(&mut ours, Some(observed), now);
-    let is_ours = |parent: &&Value| {
-        parent.get("controllerName").is_some_and(|name| name == CONTROLLER) && !others(parent)
-    };
+    let is_ours = |parent: &&Value| of_us(parent) && !others(parent);
     let mut left: Vec<Value> = list(&ours, "parents").cloned().collect();
     let mut all = Vec::new();
     for parent in list(observed, "parents") {
@@ -48,6 +46,15 @@ fn route(observed: &Value, ours: &Value, others: &dyn Fn(&Value) -> bool, now: &
     }
     all.extend(left);
     json!({ "parents": all })
+}
+
+/// Whether a route's status has an entry of this controller.
+pub(super) fn names_us(status: &Value) -> bool {
+    list(status, "parents").any(of_us)
+}
+
+fn of_us(parent: &Value) -> bool {
+    parent.get("controllerName").is_some_and(|name| name == CONTROLLER)
 }
 
 fn list<'a>(status: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
