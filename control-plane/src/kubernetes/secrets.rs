@@ -13,7 +13,7 @@ use isthmus_world::Kind;
 use tokio::{
     sync::{mpsc, watch},
     task::{AbortHandle, JoinSet},
-    time::sleep,
+    time::{Instant, sleep, timeout},
 };
 
 use super::{cluster::News, sources::resource};
@@ -22,6 +22,9 @@ use crate::core::Input;
 /// A Gateway waits for a Secret so long at most. It may be read only once the operator, too, has seen that
 /// the Gateway refers to it.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// An API server that is asked for a Secret, and says nothing to that while it answers so often, a while
+/// apart, cannot read it. A watch begins again more often.
+const HEARD: u32 = 4;
 
 /// Follows the Secrets that are asked for.
 pub(super) struct Secrets {
@@ -69,24 +72,34 @@ impl Secrets {
     }
 }
 
-/// Follows one Secret. What is known of it is told once it may be read, and after a while in any case.
+/// Follows one Secret. What is known of it is told once it may be read, and after a while when it may not.
 async fn one(client: Client, watched: Watched, secret: ObjectRef, inputs: mpsc::Sender<Input<News>>) {
     let (events, mut told) = mpsc::channel::<Event>(1);
     let passing = async {
         let mut patience = pin!(sleep(PATIENCE));
-        let mut refusal = "no answer".to_owned();
-        let mut answered = false;
+        let (mut refusal, mut answered, mut heard) = (None, false, 0);
         loop {
             let event = tokio::select! {
                 event = told.recv() => match event {
                     None => return,
                     Some(Event::State(State::Forbidden(reason))) if !answered => {
-                        refusal = reason;
+                        refusal = Some(reason);
                         continue;
                     }
                     Some(event) => event,
                 },
-                () = &mut patience, if !answered => Event::State(State::Forbidden(refusal.clone())),
+                () = &mut patience, if !answered => {
+                    // An API server that is away has refused nothing: what is known stands until it is back,
+                    // and has been asked anew (cases E3, F4).
+                    let answers = timeout(PATIENCE, client.apiserver_version()).await;
+                    heard = if matches!(answers, Ok(Ok(_))) { heard + 1 } else { 0 };
+                    if refusal.is_none() && heard < HEARD {
+                        patience.as_mut().reset(Instant::now() + PATIENCE);
+                        continue;
+                    }
+                    let reason = refusal.clone().unwrap_or_else(|| "no answer".to_owned());
+                    Event::State(State::Forbidden(reason))
+                }
             };
             answered |= matches!(event, Event::State(_));
             if inputs.send(Input::Told(News::Secret(secret.clone(), event))).await.is_err() {
@@ -94,5 +107,5 @@ async fn one(client: Client, watched: Watched, secret: ObjectRef, inputs: mpsc::
             }
         }
     };
-    tokio::join!(isthmus_api_server::follow(client, watched, events), passing);
+    tokio::join!(isthmus_api_server::follow(client.clone(), watched, events), passing);
 }
