@@ -38,7 +38,7 @@ use isthmus_xds::{delta::server::Limits, server::Publisher};
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
-    task::JoinSet,
+    task::{JoinError, JoinSet},
     time::timeout,
 };
 
@@ -101,6 +101,9 @@ pub enum KubernetesError {
     /// The certificate cannot be used for TLS.
     #[error("cannot serve TLS")]
     Tls(#[from] rustls::Error),
+    /// A part of it ended by an error of its own: another process is to begin anew.
+    #[error("a part of the control plane failed, which is an error of isthmus")]
+    Task(#[source] JoinError),
 }
 
 /// Runs a control plane until `shutdown`.
@@ -120,10 +123,23 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
         started = start(client, options, ready, &mut tasks) => started?,
         () = &mut shutdown => return Ok(()),
     };
-    shutdown.await;
+    let ended = tokio::select! {
+        () = shutdown => Ok(()),
+        error = failed(&mut tasks) => Err(KubernetesError::Task(error)),
+    };
     tracing::info!("ending");
     started.end().await;
-    Ok(())
+    ended
+}
+
+/// The first task that fails.
+async fn failed(tasks: &mut JoinSet<()>) -> JoinError {
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended {
+            return error;
+        }
+    }
+    std::future::pending().await
 }
 
 /// What is to be ended in order.
