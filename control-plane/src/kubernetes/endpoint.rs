@@ -83,14 +83,17 @@ impl Endpoint {
 
     async fn ensure(&self, slices: &Api<EndpointSlice>, leadership: &Leadership) -> kube::Result<()> {
         let there = slices.get_opt(&self.name).await?;
-        let wanted = &self.slice;
+        let mut wanted = self.slice.clone();
         let same = there
+            .as_ref()
             .is_some_and(|slice| slice.endpoints == wanted.endpoints && slice.ports == wanted.ports);
         if same || !leadership.holds() {
             return Ok(());
         }
         tracing::info!("proxies are sent to this replica");
+        // Who led until a moment ago writes nothing over what another one has written since (case F5).
+        wanted.metadata.resource_version = there.and_then(|slice| slice.metadata.resource_version);
         let parameters = PatchParams::apply(MANAGER).force();
-        slices.patch(&self.name, &parameters, &Patch::Apply(wanted)).await.map(drop)
+        slices.patch(&self.name, &parameters, &Patch::Apply(&wanted)).await.map(drop)
     }
 }

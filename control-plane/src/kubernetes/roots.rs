@@ -15,10 +15,7 @@ use kube::{
     api::{ObjectMeta, Patch, PatchParams},
     core::Status,
 };
-use tokio::{
-    sync::watch,
-    time::{sleep, timeout},
-};
+use tokio::{sync::watch, time::timeout};
 
 use super::{statuses::MANAGER, within};
 
@@ -40,6 +37,7 @@ pub(super) async fn publish(
     mut namespaces: watch::Receiver<BTreeSet<String>>,
 ) {
     let pem: String = roots.iter().map(|root| pem(root)).collect();
+    let mut again = RETRY;
     loop {
         leadership.gained().await;
         let mut all = namespaces.borrow_and_update().clone();
@@ -53,9 +51,10 @@ pub(super) async fn publish(
                 failed = true;
             }
         }
-        if failed {
-            sleep(RETRY).await;
-        } else if let Ok(Err(_)) = timeout(LOOK, namespaces.changed()).await {
+        // One namespace that takes none must not have all of them read every second.
+        let wait = if failed { again } else { LOOK };
+        again = if failed { (again * 2).min(LOOK) } else { RETRY };
+        if let Ok(Err(_)) = timeout(wait, namespaces.changed()).await {
             return;
         }
     }
