@@ -9,7 +9,7 @@ mod presence;
 
 use std::time::Duration;
 
-use isthmus_compiler::{Compiler, Refresh};
+use isthmus_compiler::{Compiler, Fault, Refresh};
 use isthmus_world::Change;
 use isthmus_xds::server::{self as xds, Proxy, ProxyEvent, Publisher, Reports};
 use tokio::{
@@ -65,12 +65,15 @@ pub struct Core<S> {
     surroundings: S,
     presence: Presence,
     refreshed: bool,
+    /// Faults that were told of.
+    faults: Vec<Fault>,
 }
 
 impl<S: Surroundings> Core<S> {
     /// A core whose compiler knows nothing but its settings.
     pub fn new(compiler: Compiler, publisher: Publisher, surroundings: S) -> Self {
-        Self { compiler, publisher, surroundings, presence: Presence::default(), refreshed: false }
+        let (presence, refreshed, faults) = (Presence::default(), false, Vec::new());
+        Self { compiler, publisher, surroundings, presence, refreshed, faults }
     }
 
     /// What surrounds it.
@@ -149,10 +152,12 @@ impl<S: Surroundings> Core<S> {
         for reason in &refresh.refused {
             tracing::warn!(reason, "something is left out");
         }
-        for fault in self.compiler.faults() {
+        let faults = self.compiler.faults();
+        for fault in faults.iter().filter(|fault| !self.faults.contains(fault)) {
             tracing::error!(unit = fault.unit, key = fault.key, error = %fault.message,
                 "a translation failed, which is an error of isthmus");
         }
+        self.faults = faults;
         let first = !std::mem::replace(&mut self.refreshed, true);
         let changes = self.surroundings.refreshed(refresh, &self.compiler, first);
         let more = !changes.is_empty();

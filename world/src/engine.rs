@@ -48,6 +48,8 @@ pub trait Unit {
 pub struct Stage<U: Unit> {
     cells: BTreeMap<U::Key, Cell<U>>,
     marked: BTreeSet<U::Key>,
+    /// Those with a fault.
+    faulty: BTreeSet<U::Key>,
 }
 
 struct Cell<U: Unit> {
@@ -68,7 +70,7 @@ pub struct Edit<U: Unit> {
 
 impl<U: Unit> Default for Stage<U> {
     fn default() -> Self {
-        Self { cells: BTreeMap::new(), marked: BTreeSet::new() }
+        Self { cells: BTreeMap::new(), marked: BTreeSet::new(), faulty: BTreeSet::new() }
     }
 }
 
@@ -113,7 +115,7 @@ impl<U: Unit> Stage<U> {
 
     /// Every fault, in order of key.
     pub fn faults(&self) -> impl Iterator<Item = (&U::Key, &Arc<str>)> {
-        self.cells.iter().filter_map(|(key, cell)| Some((key, cell.fault.as_ref()?)))
+        self.faulty.iter().filter_map(|key| Some((key, self.cells.get(key)?.fault.as_ref()?)))
     }
 
     /// How many cells there are.
@@ -136,6 +138,9 @@ impl<U: Unit> Stage<U> {
         let Some(inputs) = U::gather(context, &key) else { return self.drop(key) };
         let Some(cell) = self.cells.get_mut(&key) else {
             let (output, fault) = outcome(translated::<U>(&key, &inputs));
+            if fault.is_some() {
+                self.faulty.insert(key.clone());
+            }
             let new = output.map(Arc::new);
             self.cells.insert(key.clone(), Cell { inputs, output: new.clone(), fault });
             return Some(Edit { key, old: None, new });
@@ -146,6 +151,11 @@ impl<U: Unit> Stage<U> {
         let (output, fault) = outcome(translated::<U>(&key, &inputs));
         cell.inputs = inputs;
         let faults = cell.fault != fault;
+        if fault.is_some() {
+            self.faulty.insert(key.clone());
+        } else if faults {
+            self.faulty.remove(&key);
+        }
         cell.fault = fault;
         let old = cell.output.clone();
         let changed = output.is_some_and(|output| cell.put(output));
@@ -155,6 +165,7 @@ impl<U: Unit> Stage<U> {
 
     fn drop(&mut self, key: U::Key) -> Option<Edit<U>> {
         let old = self.cells.remove(&key)?.output;
+        self.faulty.remove(&key);
         Some(Edit { key, old, new: None })
     }
 }
