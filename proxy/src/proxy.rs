@@ -232,12 +232,18 @@ impl Proxy {
         let start = Instant::now();
         let deadline = start + self.shared.settings.limits.drain;
         let idle = start + drain::IDLE;
-        while self.shared.connections() > 0 && Instant::now() < deadline {
-            if Instant::now() >= idle {
+        let mut told = false;
+        loop {
+            // First, time for the threads to take in who has connected by now.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let now = Instant::now();
+            if self.shared.connections() == 0 || now >= deadline {
+                return;
+            }
+            if now >= idle && !std::mem::replace(&mut told, true) {
                 self.shared.drain.close_idle();
                 self.shared.tell_all(|| Message::Wake);
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 

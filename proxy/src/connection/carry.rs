@@ -236,6 +236,9 @@ impl<D: Downstream> Try<'_, '_, D> {
             self.report.service = Some(destination.service.spec.name.clone());
         }
 
+        if thread.shared.drain.has_begun() {
+            exchange.down.set_last();
+        }
         let (coding, persistence) = exchange.down.coding(&response, framing);
         exchange.edits.begin_response(response, coding, persistence);
         edit::response(self.context.client, plan, destination.backend, response, exchange.edits);

@@ -57,11 +57,6 @@ impl<'c> Http1Request<'c> {
         self.persistent && self.body.is_read()
     }
 
-    /// Says that no other request may follow.
-    pub(crate) fn set_last(&mut self) {
-        self.persistent = false;
-    }
-
     /// How many bytes of body came.
     pub(crate) fn received(&self) -> u64 {
         self.body.received()
@@ -93,6 +88,10 @@ impl<'c> Http1Request<'c> {
 impl Downstream for Http1Request<'_> {
     fn request(&self) -> Request<'_> {
         self.head.view(self.connection.input.filled())
+    }
+
+    fn set_last(&mut self) {
+        self.persistent = false;
     }
 
     fn is_wire(&self) -> bool {

@@ -155,7 +155,8 @@ fn wait(
     match connection.io.poll_read(cx, &mut connection.input) {
         Poll::Ready(Ok(1..)) => Poll::Ready(Waited::Bytes),
         Poll::Ready(_) => Poll::Ready(Waited::Gone),
-        Poll::Pending if timer.passed() || thread.shared.drain.closes_idle() => {
+        // Whose answer has just left may not know yet that there is to be no other.
+        Poll::Pending if timer.passed() || (patience != SOON && thread.shared.drain.closes_idle()) => {
             Poll::Ready(Waited::Late)
         }
         Poll::Pending => {
@@ -248,6 +249,9 @@ async fn serve_request(
         Served::Broken => After::Gone,
         Served::Answer(answer) => {
             report.status = answer.status;
+            if thread.shared.drain.has_begun() {
+                request.set_last();
+            }
             give(&mut request, &answer).await
         }
         Served::Tunnel(opened) => {

@@ -38,6 +38,8 @@ pub(crate) trait Downstream {
     /// Waits for the client to go away, while it has nothing to send.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
+    /// Says that no other request may follow, where that is said in an answer.
+    fn set_last(&mut self) {}
     /// How an answer with this framing is framed for the client, and what is said of the connection.
     fn coding(&mut self, response: &Response<'_>, framing: Framing) -> (BodyCoding, Persistence);
     /// Queues an interim answer.

@@ -1,6 +1,7 @@
 //! How what is served changes: as a whole, under load, and one bad resource at a time.
 
 use std::{
+    io::Write as _,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc,
@@ -17,8 +18,8 @@ use isthmus_ir::{
 use crate::{
     authority::server_certificate,
     support::{
-        Backend, Client, Running, eventually, listener, listener_for, resource, route, service, simple,
-        with_filter,
+        Backend, Client, Running, eventually, listener, listener_for, ok, resource, route, service,
+        simple, with_filter,
     },
 };
 
@@ -199,6 +200,29 @@ fn e15_what_a_proxy_is_told_while_it_drains_is_in_force_and_opens_nothing() {
         assert_eq!((last.text().as_str(), last.values("connection")), ("two", vec!["close"]));
         drained.join().unwrap();
         assert_eq!(running.proxy().address("infra/edge/other"), None);
+    });
+}
+
+#[test]
+fn e15_an_answer_to_a_request_from_before_a_drain_ends_its_connection_too() {
+    let (answers, may_answer) = std::sync::mpsc::channel::<()>();
+    let may_answer = std::sync::Mutex::new(may_answer);
+    let backend = Backend::with(move |_, out| {
+        may_answer.lock().unwrap().recv().unwrap();
+        out.write_all(ok("late").as_bytes())
+    });
+    let running = simple(&[backend.address]);
+    let (address, mut client) = (running.address(), running.connect());
+    client.send("GET / HTTP/1.1\r\nhost: a.test\r\n\r\n");
+    eventually("the request", || !backend.received().is_empty());
+    thread::scope(|scope| {
+        let drain = || tokio::runtime::Runtime::new().unwrap().block_on(running.proxy().drain());
+        let drained = scope.spawn(drain);
+        eventually("the end of accepting", || TcpStream::connect(address).is_err());
+        answers.send(()).unwrap();
+        let last = client.answer();
+        assert_eq!((last.text().as_str(), last.values("connection")), ("late", vec!["close"]));
+        drained.join().unwrap();
     });
 }
 
