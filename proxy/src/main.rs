@@ -159,7 +159,7 @@ async fn run(arguments: Arguments) -> io::Result<()> {
         limits: arguments.limits(),
     };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), threads = settings.threads, "starting");
-    let kept = settings.state_dir.as_deref().map(control_plane::load).unwrap_or_default();
+    let mut kept = settings.state_dir.as_deref().map(control_plane::load).unwrap_or_default();
     let listener = settings.admin.as_deref().map(admin::bind).transpose()?;
     let public = match arguments.ready_address {
         Some(address) => Some(admin::bind_public(address).map_err(|error| {
@@ -167,7 +167,9 @@ async fn run(arguments: Arguments) -> io::Result<()> {
         })?),
         None => None,
     };
-    let (proxy, _) = Proxy::start(settings, kept.resources.clone())?;
+    let (proxy, begun) = Proxy::start(settings, kept.resources.clone())?;
+    // What this version refuses is not held: it is to be sent again, and refused where that is heard.
+    kept.versions.retain(|(key, _)| !begun.refused.iter().any(|(refused, _)| refused == key));
     let proxy = Arc::new(proxy);
     if let Some(listener) = listener {
         tokio::spawn(admin::serve(Arc::clone(&proxy), listener));
