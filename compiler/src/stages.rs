@@ -107,6 +107,7 @@ impl Stages {
         for gateway in world.mentioning(&mention, Kind::Gateway) {
             self.gateways.mark(gateway.clone());
         }
+        self.ports.mark(());
     }
 
     fn mark_gateway(&mut self, object: &ObjectRef, mentions: &[Mention]) {

@@ -70,8 +70,10 @@ fn what_is_not_served_takes_nothing() {
     let udp = gateway("a", 1, &[], &[("udp", 80)]);
     let conflicted = gateway("b", 2, &[], &[("x", 80), ("y", 80)]);
     let unusable = gateway("c", 3, &["nonsense"], &[("x", 80)]);
-    let good = gateway("d", 4, &[], &[("x", 80)]);
-    assert_eq!(losers(&[udp, conflicted, unusable, good]), [""; 0]);
+    let mut unimplemented = gateway("d", 4, &[], &[("x", 80)]);
+    unimplemented.unsupported = vec!["spec.tls.backend".into()];
+    let good = gateway("e", 5, &[], &[("x", 80)]);
+    assert_eq!(losers(&[udp, conflicted, unusable, unimplemented, good]), [""; 0]);
 }
 
 #[test]

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use isthmus_gateway::listener::{Taken, port_conflicts};
+use isthmus_gateway::{
+    listener::{Taken, port_conflicts},
+    parameters::fault_of_gateway,
+};
 use isthmus_ir::ObjectRef;
 use isthmus_world::{
     World,
@@ -10,7 +13,7 @@ use isthmus_world::{
     fact::{Gateway, Place},
 };
 
-use super::Classes;
+use super::{Classes, class::known_parameters};
 
 /// One for all.
 #[derive(Debug)]
@@ -28,7 +31,8 @@ impl Unit for Ports {
         }
         let accepted = |gateway: &&Arc<Gateway>| {
             let class = classes.output(&gateway.class).and_then(|class| class.as_ref().as_ref());
-            class.is_some_and(|class| class.accepted)
+            let known = known_parameters(world, gateway.named_parameters());
+            class.is_some_and(|class| class.accepted) && fault_of_gateway(gateway, &known).is_none()
         };
         let gateways: Vec<_> = world.gateways().filter(accepted).cloned().collect();
         (!gateways.is_empty()).then_some(gateways)

@@ -11,7 +11,7 @@ use std::{
 use isthmus_ir::ObjectRef;
 use isthmus_world::fact::Gateway;
 
-use super::{Exposure, addresses::addresses, conflicts, stands};
+use super::{Exposure, addresses::addresses, conflicts, report, stands};
 
 /// A listener that would bind what an older Gateway binds already.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -57,6 +57,9 @@ pub fn port_conflicts<'a>(
 /// What each listener of `gateway` binds that is valid for itself and among its siblings.
 fn binds(gateway: &Gateway) -> Vec<(String, Vec<SocketAddr>)> {
     let Ok(addresses) = addresses(gateway, Exposure::Host) else { return Vec::new() };
+    if report::unimplemented(gateway).is_some() {
+        return Vec::new();
+    }
     let addresses = addresses.bound;
     let valid = |index| stands(gateway, index).is_ok() && !conflicts::conflicted(gateway, index).holds();
     let listeners = gateway.listeners.iter().enumerate().filter(|(index, _)| valid(*index));

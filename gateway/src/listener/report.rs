@@ -71,6 +71,12 @@ pub(super) fn report(
     }
 }
 
+/// The field for which the whole Gateway is refused.
+pub(super) fn unimplemented(gateway: &Gateway) -> Option<&String> {
+    let of_listeners = |p: &str| p.starts_with("spec.listeners[") || p.starts_with("spec.tls.frontend");
+    gateway.unsupported.iter().find(|path| !of_listeners(path))
+}
+
 fn accepted(
     gateway: &Gateway,
     class_accepted: bool,
@@ -85,8 +91,7 @@ fn accepted(
     if let Some(why) = parameters {
         return no("InvalidParameters", why.to_owned());
     }
-    let of_listeners = |p: &str| p.starts_with("spec.listeners[") || p.starts_with("spec.tls.frontend");
-    if let Some(path) = gateway.unsupported.iter().find(|p| !of_listeners(p)) {
+    if let Some(path) = unimplemented(gateway) {
         return no("Invalid", format!("{path} is not implemented, and is not ignored: remove it"));
     }
     if let Err(condition) = addresses

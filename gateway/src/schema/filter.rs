@@ -261,7 +261,7 @@ fn auth(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
     }
 }
 
-/// Whether any filter of `owner`, a rule or a backend, replaces the matched prefix.
-pub(super) fn replace_prefix(owner: &Value) -> bool {
-    items(owner, "filters").iter().any(path::replaces_prefix)
+/// Whether any filter of `owner`, a rule or a backend, replaces the matched prefix by what `by` names.
+pub(super) fn replace_prefix(owner: &Value, by: &str) -> bool {
+    items(owner, "filters").iter().any(|filter| path::replaces_prefix(filter, by))
 }

@@ -76,10 +76,15 @@ fn redirect(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
     }
 }
 
-/// Only a prefix can be replaced, and only one.
+/// Only a prefix can be replaced, and only one. As in the definition, backends are asked for it where one
+/// alone replaces.
 fn prefix(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
-    let of_backends = items(value, "backendRefs").iter().any(filter::replace_prefix);
-    if !of_backends && !filter::replace_prefix(value) {
+    let replaced = |by: &str| {
+        let backends = items(value, "backendRefs").iter();
+        filter::replace_prefix(value, by)
+            || backends.filter(|b| filter::replace_prefix(b, by)).count() == 1
+    };
+    if !path::REPLACING.iter().any(|by| replaced(by)) {
         return;
     }
     let kind = match items(value, "matches") {

@@ -55,10 +55,11 @@ fn modifier(value: &Value, path: &str, errors: &mut Vec<FieldError>) {
     }
 }
 
-/// Whether a redirect or rewrite replaces the prefix that a request was matched by.
-pub(super) fn replaces_prefix(filter: &Value) -> bool {
-    ["requestRedirect", "urlRewrite"].iter().any(|field| {
-        let modifier = filter.get(field).and_then(|f| f.get("path"));
-        modifier.is_some_and(|m| m.get("replacePrefixMatch").is_some())
-    })
+/// The filters that may replace the prefix that a request was matched by.
+pub(super) const REPLACING: [&str; 2] = ["requestRedirect", "urlRewrite"];
+
+/// Whether a filter replaces it, as the one of [`REPLACING`] that `by` names.
+pub(super) fn replaces_prefix(filter: &Value, by: &str) -> bool {
+    let modifier = filter.get(by).and_then(|filter| filter.get("path"));
+    modifier.is_some_and(|modifier| modifier.get("replacePrefixMatch").is_some())
 }
