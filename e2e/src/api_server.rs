@@ -86,10 +86,12 @@ impl ApiServer {
     /// When the API server refuses one.
     pub fn define_own(&self) -> Result<()> {
         let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds/manifests");
+        let mut all = String::new();
         for file in fs::read_dir(own)? {
-            self.define(&fs::read_to_string(file?.path())?)?;
+            all.push_str("---\n");
+            all.push_str(&fs::read_to_string(file?.path())?);
         }
-        Ok(())
+        self.define(&all)
     }
 
     /// What kubectl says.
@@ -110,8 +112,15 @@ impl ApiServer {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(self.programs.join("kubectl"));
+        let mut command = self.program("kubectl");
         command.arg("--kubeconfig").arg(self.kubeconfig());
+        command
+    }
+
+    /// One of the programs. It collects its garbage seldom: they live short, and many do at a time.
+    fn program(&self, name: &str) -> Command {
+        let mut command = Command::new(self.programs.join(name));
+        command.env("GOGC", "400");
         command
     }
 
@@ -131,7 +140,7 @@ impl ApiServer {
     /// Starts etcd; where its clients find it.
     fn etcd(&mut self) -> Result<String> {
         let (clients, peers) = (format!("http://{}", free()), format!("http://{}", free()));
-        let mut etcd = Command::new(self.programs.join("etcd"));
+        let mut etcd = self.program("etcd");
         etcd.arg("--data-dir").arg(self.path("etcd"));
         etcd.args(["--listen-client-urls", &clients, "--advertise-client-urls", &clients]);
         etcd.args(["--listen-peer-urls", &peers, "--unsafe-no-fsync"]);
@@ -140,7 +149,7 @@ impl ApiServer {
     }
 
     fn serve(&mut self, etcd: &str) -> Result<()> {
-        let mut server = Command::new(self.programs.join("kube-apiserver"));
+        let mut server = self.program("kube-apiserver");
         let (ip, port) = (self.address.ip().to_string(), self.address.port().to_string());
         server.args(["--etcd-servers", etcd, "--bind-address", &ip, "--secure-port", &port]);
         server.arg("--cert-dir").arg(self.path("certificates"));

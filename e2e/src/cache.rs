@@ -100,7 +100,12 @@ fn drop_old(all: &Path) -> Result<()> {
     }
     unused.sort_by_key(|(used, ..)| *used);
     unused.pop();
-    unused.iter().try_for_each(|(_, directory, _)| Ok(std::fs::remove_dir_all(directory)?))
+    unused.iter().try_for_each(|(_, directory, _)| {
+        // What is half removed must not look finished.
+        let going = directory.with_extension("unfinished");
+        std::fs::rename(directory, &going)?;
+        Ok(std::fs::remove_dir_all(going)?)
+    })
 }
 
 /// One build with Go.

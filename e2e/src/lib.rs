@@ -36,8 +36,9 @@ pub fn programs() -> PathBuf {
 /// outgoing connection, takes its ports.
 pub fn free() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    let [_, _, high, low] = std::process::id().to_be_bytes();
-    let ip = IpAddr::V4(Ipv4Addr::new(127, 77, high, low.clamp(1, 254)));
+    // Of all 22 bits that the id of a process can have.
+    let [_, top, high, low] = std::process::id().to_be_bytes();
+    let ip = IpAddr::V4(Ipv4Addr::new(127, 64 | (top & 0x3f), high, low));
     loop {
         let port = 20_000 + NEXT.fetch_add(1, Ordering::Relaxed);
         let address = SocketAddr::new(ip, port);

@@ -109,7 +109,9 @@ impl Reader {
 
     fn start(&mut self, block: &Block) {
         use std::os::unix::process::CommandExt as _;
-        let mut command = self.command(&block.text);
+        // It is of a group of its own, which no interrupt reaches, and ends with this test all the same.
+        let script = format!("exec setpriv --pdeathsig TERM -- {}", block.text);
+        let mut command = self.command(&script);
         let mut child = command.process_group(0).stdout(Stdio::piped()).spawn().unwrap();
         let output = child.stdout.take().unwrap();
         self.background.push(Background(child));

@@ -2,14 +2,14 @@
 //! owner ends or says so, and takes it down. Logs of a set that ends otherwise than its owner wished are kept.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     os::unix::net::{UnixListener, UnixStream},
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -99,8 +99,8 @@ pub fn serve(request: Request) -> Result<()> {
         let kept = claim.directory().with_extension("failed");
         let _ = std::fs::remove_dir_all(&kept);
         match set.keep_logs(&kept) {
-            Ok(()) => eprintln!("test clusters: logs are in {}", kept.display()),
-            Err(error) => eprintln!("test clusters: no logs are kept: {error:#}"),
+            Ok(()) => say(&format!("test clusters: logs are in {}", kept.display())),
+            Err(error) => say(&format!("test clusters: no logs are kept: {error:#}")),
         }
     }
     let gone = set.end().and_then(|()| claim.clear());
@@ -108,7 +108,11 @@ pub fn serve(request: Request) -> Result<()> {
     ended.map(drop).and(gone)
 }
 
-#[allow(clippy::print_stdout, reason = "who started us reads it")]
+/// Tells a person, if one is still there: what is to be cleared must be in any case.
+fn say(what: &str) {
+    let _ = writeln!(std::io::stderr(), "{what}");
+}
+
 fn attend(request: Request, claim: &Claim, set: &mut dyn Set, programs: &Path) -> Result<Ended> {
     std::fs::create_dir_all(claim.directory())?;
     let clusters = set.bring_up(request)?;
@@ -116,7 +120,8 @@ fn attend(request: Request, claim: &Claim, set: &mut dyn Set, programs: &Path) -
     let kubeconfig = directory.join("kubeconfig");
     write_private(&kubeconfig, &merged(&clusters, programs)?)?;
     let stop = request.lasting.map(|_| claim.listen()).transpose()?;
-    println!("{}", serde_json::to_string(&Ready { directory, kubeconfig, clusters })?);
+    let ready = serde_json::to_string(&Ready { directory, kubeconfig, clusters })?;
+    writeln!(std::io::stdout(), "{ready}").context("nobody waits for these clusters any more")?;
     if let Some(listener) = stop {
         return Ok(Ended { content: true, _waits: Some(told_to_stop(&listener)?) });
     }
@@ -164,8 +169,6 @@ pub(super) fn copy_all(from: &Path, to: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
-
     use super::*;
 
     #[test]
