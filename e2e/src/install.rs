@@ -30,6 +30,14 @@ pub fn load_images(cluster: &Cluster, version: &str) -> Result<()> {
 /// When a step fails, or when it is not ready in time.
 pub fn install(cluster: &Cluster) -> Result<()> {
     load_images(cluster, VERSION)?;
+    install_loaded(cluster)
+}
+
+/// As [`install`], of images that the nodes have.
+///
+/// # Errors
+/// When a step fails, or when it is not ready in time.
+pub fn install_loaded(cluster: &Cluster) -> Result<()> {
     let chart = |name: &str| charts().join(name).display().to_string();
     let namespace = ["--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout=2m"];
     let tag = format!("image.tag={VERSION}");
