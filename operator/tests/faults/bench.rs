@@ -30,8 +30,8 @@ use tokio::{sync::mpsc, task::block_in_place, time::sleep};
 
 /// Enough for anything here on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(3);
-/// Between two looks.
-const LOOK: Duration = Duration::from_millis(30);
+/// Between two looks, each of which lists all that the operator may make.
+const LOOK: Duration = Duration::from_millis(100);
 
 pub(crate) const PLACES: &str = r"
 apiVersion: v1
@@ -123,12 +123,11 @@ impl Bench {
     }
 
     /// Applies the definitions of the operator's own kinds as the chart does, each as `change` leaves it.
-    pub(crate) fn define(&self, change: impl Fn(&mut Value)) {
-        for mut definition in chart::definitions().into_values() {
-            change(&mut definition);
-            self.apply(&definition.to_string());
-        }
-        self.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]);
+    pub(crate) fn define(&self, change: impl FnMut(&mut Value)) {
+        let mut definitions: Vec<Value> = chart::definitions().into_values().collect();
+        definitions.iter_mut().for_each(change);
+        let list = json!({ "apiVersion": "v1", "kind": "List", "items": definitions }).to_string();
+        block_in_place(|| self.server.define(&list).unwrap());
     }
 
     /// Writes the MeshInstall.
