@@ -12,9 +12,7 @@ test: build-tools cluster-tools ## Formatting, lints, every test, on real cluste
 	cargo fmt --all --check
 	cargo build --locked --workspace --all-targets
 	target/debug/conformance --prepare
-	cargo test --locked --workspace
-	target/debug/conformance
-	cargo clippy --locked --workspace --all-targets -- -D warnings
+	tools/checks
 
 clusters: build-tools cluster-tools ## Two Kubernetes clusters on this machine (CLUSTERS=, NODES= say otherwise).
 	cargo build --locked --workspace --all-targets
@@ -32,7 +30,7 @@ clusters-down: ## Takes them down.
 	@target/debug/clusters down
 
 cluster-tools: build-tools
-	@tools/setup runc=runc nft=nftables ip=iproute2 nsenter=util-linux sysctl=procps curl=curl
+	@tools/setup jq=jq runc=runc nft=nftables ip=iproute2 nsenter=util-linux sysctl=procps curl=curl
 
 build-tools:
 	@tools/setup cc=build-essential cmake=cmake git=git \
@@ -41,5 +39,5 @@ build-tools:
 bench: ## What a request costs, beside Envoy, HAProxy and nginx (about ten minutes).
 	bench/bench
 
-bench-operator: ## What a control plane costs on a real API server, and how fast a write is in force.
+bench-operator: cluster-tools ## What a control plane costs on a real API server, and how fast a write is in force.
 	bench/operator
