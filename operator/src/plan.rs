@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use isthmus_crds::{Drift, MeshInstall, names};
+use isthmus_crds::{Drift, MeshInstall, Revision, names};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
@@ -246,18 +246,11 @@ impl Wanted {
         match run_by {
             RunBy::Unknown => {}
             RunBy::Install => {
-                let target = parameters.revision(&choice.target);
-                let edge = Edge { revision: &target, ..edge };
-                let revision = match found {
-                    // It is told by the control plane of before, and not restarted for that once more.
-                    Some(found) if carries(found, &proxy::deployment(edge)) => target.clone(),
-                    _ => {
-                        parameters.revision(choice.for_proxies(self.control_plane == Rollout::Complete))
-                    }
-                };
+                let (revision, fails_as_before) = self.revision(edge, found, choice, observed, drift);
                 let edge = Edge { revision: &revision, ..edge };
                 let rollout = Rollout::of(&proxy::deployment(edge), observed, drift);
-                let counts = found.is_some_and(rollout::ran) && !parameters.prove_nothing();
+                let ran = found.is_some_and(rollout::ran);
+                let counts = ran && !fails_as_before && !parameters.prove_nothing();
                 self.proxies.insert(seen.key.clone(), Proxies { rollout, counts });
                 self.gateways.push((seen.key.clone(), proxy::objects(edge)));
             }
@@ -279,8 +272,34 @@ impl Wanted {
         }
     }
 
-    /// What the state of the pods says of the revision that they are to run with. Proxies that never ran
-    /// have no part in that: what keeps those of one Gateway from running is nobody else's business.
+    /// What the proxies of a Gateway are to run with, and whether that is what ran before as they fail with
+    /// it: they say nothing of what is new, and get it once it is proven.
+    fn revision(
+        &self,
+        edge: Edge<'_>,
+        found: Option<&DynamicObject>,
+        choice: &Choice,
+        observed: &Observed,
+        drift: Drift,
+    ) -> (Revision, bool) {
+        let with = |revision: &Revision| edge.parameters.revision(revision);
+        let made = |revision: &Revision| proxy::deployment(Edge { revision, ..edge });
+        let target = with(&choice.target);
+        // It is told by the control plane of before, and not restarted for that once more.
+        let carried = found.is_some_and(|found| carries(found, &made(&target)));
+        let healthy = choice.healthy.as_ref().filter(|_| choice.is_unproven()).map(with);
+        let fails = |before: &Revision| Rollout::of(&made(before), observed, drift).is_failed();
+        let same = |before: &Revision| !carried || before.proxy == target.proxy;
+        match healthy.filter(|before| same(before) && fails(before)) {
+            Some(before) => (before, true),
+            None if carried => (target, false),
+            None => (with(choice.for_proxies(self.control_plane == Rollout::Complete)), false),
+        }
+    }
+
+    /// What the state of the pods says of the revision that they are to run with. Proxies that never ran,
+    /// or that failed before, have no part in that: what keeps those of one Gateway from running is nobody
+    /// else's business.
     fn judge(&self, install: &MeshInstall, choice: Choice) -> Choice {
         if !choice.is_unproven() {
             return choice;

@@ -144,6 +144,36 @@ fn a_gateway_that_never_ran_keeps_nothing_from_being_upgraded() {
 }
 
 #[test]
+fn f15_a_gateway_that_failed_before_takes_no_revision_back() {
+    let mut observed = running();
+    let broken = with_another(&mut observed);
+    run(&mut observed);
+    let late = json!([{ "type": "Progressing", "reason": "ProgressDeadlineExceeded" }]);
+    let fail = |observed: &mut Observed| {
+        pods(observed, |_| true);
+        report(observed, &broken, &json!({ "replicas": 2, "conditions": late }));
+        settle(observed);
+    };
+    fail(&mut observed);
+    for spec in [json!({ "version": "0.2.0" }), json!({ "controlPlane": { "replicas": 2 } })] {
+        let mut observed = observed.clone();
+        edit(&mut observed, |install| install["spec"] = spec.clone());
+        settle(&mut observed);
+        for _ in 0..4 {
+            fail(&mut observed);
+        }
+        let version = spec["version"].as_str().unwrap_or("0.1.0");
+        assert_eq!(condition(&observed, "Ready"), format!("True InForce: version {version} runs"));
+        let told = condition(&observed, "ProxiesReady");
+        assert!(told.starts_with("False Failed: Deployment bank/broken-isthmus"), "{told}");
+        let proven = observed.install().unwrap().status.unwrap().healthy.unwrap();
+        assert_eq!(json!(proven.control_plane.replicas), spec["controlPlane"]["replicas"]);
+        let image = &observed.object(&broken).unwrap().data["spec"]["template"]["spec"]["containers"][0];
+        assert_eq!(image["image"], format!("isthmus.dev/proxy:{version}"), "it follows");
+    }
+}
+
+#[test]
 fn f15_a_gateway_that_ran_and_does_not_any_more_takes_the_revision_back() {
     let mut observed = running();
     edit(&mut observed, |install| install["spec"]["version"] = "0.2.0".into());
