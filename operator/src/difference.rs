@@ -2,7 +2,7 @@
 //!
 //! Fields that nobody asked for are someone else's (defaults of the API server, other controllers) and
 //! are no difference. Entries of lists with a key are found by it, so that an entry which somebody added
-//! is none either; other lists are compared whole. Amounts are compared as amounts: an API server writes
+//! is none either; other lists are compared whole, and so are the few fields that nobody else may add to. Amounts are compared as amounts: an API server writes
 //! `1000m` as `1`.
 
 use std::fmt;
@@ -20,6 +20,12 @@ pub struct Difference {
     pub wanted: Value,
     /// What it is; null where it is missing.
     pub found: Value,
+}
+
+impl Difference {
+    fn new(path: &str, wanted: &Value, found: &Value) -> Self {
+        Self { path: path.to_owned(), wanted: wanted.clone(), found: found.clone() }
+    }
 }
 
 impl fmt::Display for Difference {
@@ -45,7 +51,13 @@ fn compare(path: &mut String, wanted: &Value, found: &Value, all: &mut Vec<Diffe
             for (name, wanted) in fields {
                 let found = found.get(name).unwrap_or(&Value::Null);
                 let dot = if path.is_empty() { "" } else { "." };
-                within(path, &format!("{dot}{name}"), |path| compare(path, wanted, found, all));
+                within(path, &format!("{dot}{name}"), |path| {
+                    let known = all.len();
+                    compare(path, wanted, found, all);
+                    if known == all.len() && has_more(name, wanted, found) {
+                        all.push(Difference::new(path, wanted, found));
+                    }
+                });
             }
         }
         (Value::Array(wanted), Value::Array(found)) if keyed(wanted) => {
@@ -64,9 +76,18 @@ fn compare(path: &mut String, wanted: &Value, found: &Value, all: &mut Vec<Diffe
         (wanted, Value::Null) if is_empty(wanted) => {}
         (wanted, found) if equal(wanted, found) => {}
         (wanted, found) => {
-            all.push(Difference { path: path.clone(), wanted: wanted.clone(), found: found.clone() });
+            all.push(Difference::new(path, wanted, found));
         }
     }
+}
+
+/// Fields that a write replaces as a whole, and in which API servers put no defaults where all is written
+/// that has one: what somebody added to them is a difference.
+const WHOLE: &[&str] = &["ingress", "labelSelector", "podSelector", "rules", "selector", "subjects"];
+
+/// Whether somebody added something to a field that is to be as it was written.
+fn has_more(name: &str, wanted: &Value, found: &Value) -> bool {
+    WHOLE.contains(&name) && !differences(found, wanted).is_empty()
 }
 
 fn within(path: &mut String, part: &str, compare: impl FnOnce(&mut String)) {

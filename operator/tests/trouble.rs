@@ -477,6 +477,41 @@ fn f14_what_is_changed_whenever_it_is_written_is_told_and_not_written_again() {
     assert_eq!(next(&observed).steps[0].action.key(), &key);
 }
 
+#[test]
+fn f14_what_is_added_to_what_a_write_replaces_is_drift() {
+    let mut observed = running();
+    repairs(&mut observed);
+    let of = |kind, name| ObjectKey::new(kind, "shop", name);
+    let role = "isthmus-control-plane";
+    let other = json!({ "kind": "User", "name": "other", "apiGroup": "rbac.authorization.k8s.io" });
+    let label = json!({ "example.com/of": "somebody" });
+    for (key, field, more) in [
+        (of(object::SERVICE, "web-isthmus"), "/spec/selector", &label),
+        (of(object::DISRUPTION_BUDGET, "web-isthmus"), "/spec/selector/matchLabels", &label),
+        (of(object::NETWORK_POLICY, "web-isthmus"), "/spec/podSelector/matchLabels", &label),
+        (
+            of(object::NETWORK_POLICY, "web-isthmus"),
+            "/spec/ingress/0/ports",
+            &json!({ "port": 9, "protocol": "TCP" }),
+        ),
+        (of(object::CLUSTER_ROLE_BINDING, role), "/subjects", &other),
+        (of(object::CLUSTER_ROLE, role), "/rules/0", &json!({ "resourceNames": ["one"] })),
+    ] {
+        let mut observed = observed.clone();
+        edit(&mut observed, |install| install["spec"]["proxy"] = json!({ "replicas": 2 }));
+        run(&mut observed);
+        assert_eq!(next(&observed), Plan::default());
+        change(&mut observed, &key, |object| match object.pointer_mut(field).unwrap() {
+            Value::Array(entries) => entries.push(more.clone()),
+            fields => fields.as_object_mut().unwrap().extend(more.as_object().unwrap().clone()),
+        });
+        let steps = next(&observed).steps;
+        let repaired =
+            steps.iter().find(|step| *step.action.key() == key && step.action.verb() == "change");
+        assert!(repaired.is_some_and(|step| step.action.why().contains("not ")), "{key} {field}");
+    }
+}
+
 fn definition(observed: &mut Observed, version: &str) -> ObjectKey {
     let key = ObjectKey::new(object::DEFINITION, "", "meshpeers.isthmus.dev");
     change(observed, &key, |definition| {
