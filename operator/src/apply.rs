@@ -13,7 +13,7 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy},
     core::{DynamicObject, Status},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     FIELD_MANAGER,
@@ -189,7 +189,8 @@ async fn act(client: &Client, action: &Action) -> Result<Done, Refused> {
 }
 
 /// Makes an object, unless there is one. It is not asked for by force: what comes between the look and the
-/// write has an author of its own. One of ours that was not seen is put right, as it is now.
+/// write has an author of its own. One of ours that was not seen, as it lost its label, gets that alone: what
+/// else it is to be depends on what it is, such as its number of pods, and is for the next plan to say.
 async fn create(objects: &Api<DynamicObject>, manifest: &Manifest) -> Result<Done, Refused> {
     let Some(found) = objects.get_opt(&manifest.key.name).await? else {
         return done(put(objects, &manifest.value, params()).await, manifest);
@@ -200,9 +201,11 @@ async fn create(objects: &Api<DynamicObject>, manifest: &Manifest) -> Result<Don
     if !is_made_by_us(&found, manifest) {
         return Err(Refused::Foreign);
     }
-    let mut value = manifest.value.clone();
+    let (label, ours) = object::OURS;
+    let mut value = json!({ "metadata": { "labels": { label: ours } } });
     fence(&mut value, found.uid().as_deref(), found.resource_version().as_deref());
-    done(put(objects, &value, params().force()).await, manifest)
+    let labelled = objects.patch(&manifest.key.name, &params(), &Patch::Merge(&value)).await;
+    done(labelled, manifest).map(|_| Done::Stale)
 }
 
 /// Whether an object was made for what `manifest` is of, whoever took its label away.

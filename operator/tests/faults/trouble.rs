@@ -87,19 +87,24 @@ async fn what_others_made_is_not_taken_over() {
     assert_eq!(theirs.metadata.labels, None);
     bench.kubectl(&["--namespace=shop", "delete", "service/web-isthmus"]);
     says(&bench, "ProxiesReady", "the proxies of all 1 Gateways run").await;
-    // What is ours stays ours when its label is gone, by which it is watched.
-    bench.kubectl(&[
-        "--namespace=shop",
-        "label",
-        "service/web-isthmus",
-        "app.kubernetes.io/managed-by-",
-    ]);
-    until("it is labelled again", async || {
-        let service = bench.object(&service).await.ok_or("it is gone")?;
-        let labels = service.metadata.labels.unwrap_or_default();
-        if labels.contains_key("app.kubernetes.io/managed-by") { Ok(()) } else { Err("it is not") }
-    })
-    .await;
+    // What is ours stays ours when its label is gone, by which it is watched, and as it is.
+    let proxies = ObjectKey::new(object::DEPLOYMENT, "shop", "web-isthmus");
+    bench.kubectl(&["--namespace=shop", "scale", "deployment/web-isthmus", "--replicas=10"]);
+    for (key, label) in [(&service, "managed-by-"), (&proxies, "managed-by=another")] {
+        let name = format!("{}/web-isthmus", key.kind.plural);
+        let label = format!("app.kubernetes.io/{label}");
+        bench.kubectl(&["--namespace=shop", "label", &name, &label, "--overwrite"]);
+        until("it is labelled again", async || {
+            let found = bench.object(key).await.ok_or("it is gone")?;
+            let labels = found.metadata.labels.unwrap_or_default();
+            let ours = labels.get("app.kubernetes.io/managed-by");
+            if ours.is_some_and(|by| by == "isthmus") { Ok(()) } else { Err("it is not") }
+        })
+        .await;
+    }
+    settle(&bench).await;
+    let found = bench.object(&proxies).await.unwrap();
+    assert_eq!(*replicas(&found), json!(10), "as an autoscaler of others has it");
 }
 
 /// Refuses to have the role of the control plane written.
