@@ -4,7 +4,7 @@
 //! Whether a reference can be used is decided by the functions that the control plane has it from, which tells
 //! it. A Gateway with one that cannot stays as it is.
 
-use isthmus_crds::{Drain, GatewayParametersSpec, GatewayService, Revision};
+use isthmus_crds::{Drain, GatewayParametersSpec, GatewayProxy, GatewayService, Revision};
 use isthmus_gateway::parameters::{Known, fault_of_class, fault_of_gateway};
 
 use crate::{
@@ -44,7 +44,8 @@ impl Parameters {
             return None;
         }
         let proxy = own.proxy.clone().unwrap_or_default();
-        let own_pods = proxy.image.is_some() || proxy.resources.is_some();
+        let harmless = GatewayProxy { access_log: proxy.access_log, ..GatewayProxy::default() };
+        let own_pods = proxy != harmless;
         Some(Self { merged: own.or(&of_class), own_pods })
     }
 
@@ -57,8 +58,8 @@ impl Parameters {
         revision
     }
 
-    /// Whether it says nothing of a revision that these proxies do not run: they have an image, or amounts of
-    /// resources, of the Gateway's own.
+    /// Whether it says nothing of a revision that these proxies do not run: the Gateway's own parameters ask
+    /// for an image, or for more than there may be room for.
     pub fn prove_nothing(&self) -> bool {
         self.own_pods
     }

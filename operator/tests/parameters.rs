@@ -205,17 +205,43 @@ fn a_pod_has_time_for_its_whole_drain() {
 }
 
 #[test]
-fn f15_an_image_of_a_gateways_own_undoes_nothing_of_the_mesh() {
-    let mut observed = running_with(&json!({"proxy": {"image": "bad"}}));
-    pods(&mut observed, |image| image != "bad");
-    edit(&mut observed, |install| install["spec"]["version"] = "0.2.0".into());
-    for _ in 0..3 {
+fn f15_what_a_gateway_asks_for_itself_undoes_nothing_of_the_mesh() {
+    let mesh = "isthmus.dev/proxy:0.2.0";
+    for (proxy, image) in [
+        (json!({"image": "bad"}), "bad"),
+        (json!({"replicas": 1000}), mesh),
+        (json!({"autoscale": {"maxReplicas": 1000}}), mesh),
+        (json!({"threads": 1000}), mesh),
+    ] {
+        let mut observed = running_with(&json!({ "proxy": proxy }));
+        pods(&mut observed, |runs| runs != image);
+        edit(&mut observed, |install| install["spec"]["version"] = "0.2.0".into());
+        for _ in 0..3 {
+            settle(&mut observed);
+            pods(&mut observed, |runs| runs != image);
+        }
         settle(&mut observed);
-        pods(&mut observed, |image| image != "bad");
+        assert_eq!(healthy(&observed), "0.2.0", "{proxy}");
+        assert!(condition(&observed, "Ready").starts_with("True"), "{proxy}");
+        let told = condition(&observed, "ProxiesReady");
+        assert!(told.contains(&format!("with image {image}")), "{proxy}: {told}");
     }
-    settle(&mut observed);
-    assert_eq!(healthy(&observed), "0.2.0");
-    assert!(condition(&observed, "Ready").starts_with("True"));
-    let told = condition(&observed, "ProxiesReady");
-    assert!(told.contains("with image bad"), "{told}");
+}
+
+#[test]
+fn f9_annotations_of_the_deployment_controller_are_its_own() {
+    let mut observed = running();
+    change(&mut observed, &gateway(), |gateway| {
+        gateway["spec"]["infrastructure"]["annotations"] = json!({
+            "deployment.kubernetes.io/revision": "999",
+            "deprecated.deployment.rollback.to": "1",
+            "example.com/pool": "own",
+        });
+    });
+    run(&mut observed);
+    let made = json!(made(&observed)).to_string();
+    assert!(made.contains("example.com/pool"), "{made}");
+    for its_own in ["deployment.kubernetes.io/revision", "deprecated.deployment.rollback.to"] {
+        assert!(!made.contains(its_own), "{made}");
+    }
 }

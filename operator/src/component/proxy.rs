@@ -295,11 +295,13 @@ impl Edge<'_> {
         all
     }
 
-    /// `spec.infrastructure.labels` or `annotations`.
+    /// `spec.infrastructure.labels` or `annotations`, but for those that a controller writes itself: with what
+    /// a user has there, each would undo the other's writes for ever (case F9).
     fn copied(self, what: &str) -> BTreeMap<String, String> {
         let all = self.object.data.pointer(&format!("/spec/infrastructure/{what}"));
         let text = |(key, value): (&String, &Value)| Some((key.clone(), value.as_str()?.to_owned()));
-        all.and_then(Value::as_object).into_iter().flatten().filter_map(text).collect()
+        let all = all.and_then(Value::as_object).into_iter().flatten();
+        all.filter(|(key, _)| !is_of_controller(key)).filter_map(text).collect()
     }
 
     pub(super) fn meta(self) -> ObjectMeta {
@@ -314,6 +316,11 @@ impl Edge<'_> {
             ..ObjectMeta::default()
         }
     }
+}
+
+/// Whether it is an annotation by which the deployment controller keeps its own account, or is told to undo.
+fn is_of_controller(key: &str) -> bool {
+    key.starts_with("deployment.kubernetes.io/") || key == "deprecated.deployment.rollback.to"
 }
 
 /// `name` as the value of a label that nothing is chosen by: it may be shorter than a name.
