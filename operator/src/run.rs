@@ -265,7 +265,8 @@ impl Operator {
         self.observed.now = Timestamp::now();
         self.observed.failures = self.resting.failures();
         let mut plan = next(&self.observed);
-        plan.steps = self.resting.without(plan.steps, Instant::now());
+        let (steps, forgot) = self.resting.without(plan.steps, Instant::now());
+        plan.steps = steps;
         for step in &plan.steps {
             tracing::info!(object = %step.action.key(), action = step.action.verb(), why = step.action.why(), "apply");
         }
@@ -280,7 +281,7 @@ impl Operator {
         for (key, error) in &applied.failures {
             tracing::warn!(object = %key, %error, "cannot be written");
         }
-        let (mut news, mut told) = (false, false);
+        let (mut news, mut told) = (forgot, false);
         for (key, object) in applied.written {
             told |= key.kind == object::MESH_INSTALL;
             self.see_overruled(&plan.steps, &key, &object);
@@ -301,7 +302,7 @@ impl Operator {
         // watches tell of nothing that is not known already.
         let soon = [(news, PAUSE), (applied.stale, STALE), (plan.waits, WAIT)];
         let soon = soon.into_iter().filter(|(so, _)| *so).map(|(_, wait)| Instant::now() + wait);
-        soon.chain(self.resting.ends()).min()
+        soon.chain(self.resting.ends(Instant::now())).min()
     }
 
     /// Takes note of what was another one's in `object` as soon as it was written.

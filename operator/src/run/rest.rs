@@ -34,10 +34,13 @@ struct Rest {
 
 impl Resting {
     /// The steps that are to be done now, without those of objects that rest and what comes after them in
-    /// their unit. What nobody wants any more is forgotten.
-    pub(super) fn without(&mut self, steps: Vec<Step>, now: Instant) -> Vec<Step> {
+    /// their unit. What nobody wants any more is forgotten; whether there was such a thing, which a status
+    /// that was planned before still tells.
+    pub(super) fn without(&mut self, steps: Vec<Step>, now: Instant) -> (Vec<Step>, bool) {
         let wanted: BTreeSet<ObjectKey> = steps.iter().map(|step| step.action.key().clone()).collect();
+        let before = self.0.len();
         self.0.retain(|key, _| wanted.contains(key));
+        let forgot = self.0.len() < before;
         let mut units: BTreeSet<ObjectKey> = BTreeSet::new();
         let mut rests = |step: &Step| {
             let unit = step.unit.as_ref();
@@ -48,7 +51,7 @@ impl Resting {
             units.extend(unit.filter(|_| rests).cloned());
             rests
         };
-        steps.into_iter().filter(|step| !rests(step)).collect()
+        (steps.into_iter().filter(|step| !rests(step)).collect(), forgot)
     }
 
     /// Takes note of what came of these steps. Whether there is anything new to tell.
@@ -88,9 +91,10 @@ impl Resting {
         self.0.iter().map(|(key, rest)| (key.clone(), rest.failure.clone())).collect()
     }
 
-    /// When the next one is to be tried again.
-    pub(super) fn ends(&self) -> Option<Instant> {
-        self.0.values().map(|rest| rest.until).min()
+    /// When the next one is to be tried again. One that was to be by now waits for another of its unit.
+    pub(super) fn ends(&self, now: Instant) -> Option<Instant> {
+        let ends = self.0.values().map(|rest| rest.until);
+        ends.map(|until| if until <= now { now + WAIT.0 } else { until }).min()
     }
 }
 
@@ -145,13 +149,13 @@ mod tests {
         assert!(resting.note(&tried, failed(&[&tried[0]], "at 10:00", 500), now));
         let mut waits = Vec::new();
         for _ in 0..8 {
-            let ends = resting.ends().unwrap();
+            let ends = resting.ends(now).unwrap();
             waits.push(ends - now);
-            assert!(resting.without(tried.to_vec(), now).is_empty());
+            assert!(resting.without(tried.to_vec(), now).0.is_empty());
             // That the object has another version by now is no reason.
-            assert!(resting.without(vec![step("a", None, "2", "i")], now).is_empty());
+            assert!(resting.without(vec![step("a", None, "2", "i")], now).0.is_empty());
             now = ends;
-            assert_eq!(names(&resting.without(tried.to_vec(), now)), ["a"]);
+            assert_eq!(names(&resting.without(tried.to_vec(), now).0), ["a"]);
             assert!(!resting.note(&tried, failed(&[&tried[0]], "at another time", 500), now));
         }
         assert_eq!((waits[0], waits[1], waits[7]), (WAIT.0, WAIT.0 * 2, WAIT.1));
@@ -159,7 +163,7 @@ mod tests {
         // Another answer is news, and so is none.
         assert!(resting.note(&tried, failed(&[&tried[0]], "no", 403), now));
         assert!(resting.note(&tried, BTreeMap::new(), now));
-        assert_eq!(resting.ends(), None);
+        assert_eq!(resting.ends(now), None);
     }
 
     #[test]
@@ -172,12 +176,25 @@ mod tests {
             step("other", Some("api"), "1", "i"),
         ];
         resting.note(&all[..2], failed(&[&all[1]], "no", 403), now);
-        assert_eq!(names(&resting.without(all.to_vec(), now)), ["before", "other"]);
+        assert_eq!(names(&resting.without(all.to_vec(), now).0), ["before", "other"]);
         let mut changed = all.to_vec();
         changed[1] = step("a", Some("web"), "1", "another");
-        assert_eq!(resting.without(changed, now).len(), 4, "somebody changed what is wanted");
-        // And when nobody wants it any more, there is nothing to tell.
-        resting.without(vec![all[3].clone()], now);
+        let (steps, forgot) = resting.without(changed, now);
+        assert_eq!((steps.len(), forgot), (4, false), "somebody changed what is wanted");
+        // And when nobody wants it any more, it is told no longer.
+        assert!(resting.without(vec![all[3].clone()], now).1);
         assert!(resting.failures().is_empty());
+        assert!(!resting.without(vec![all[3].clone()], now).1, "once");
+    }
+
+    #[test]
+    fn what_waits_for_another_of_its_unit_is_looked_at_now_and_then() {
+        let (mut resting, now) = (Resting::default(), Instant::now());
+        let all = [step("a", Some("web"), "1", "i"), step("b", Some("web"), "1", "i")];
+        resting.note(&all[1..], failed(&[&all[1]], "no", 403), now);
+        let later = now + WAIT.0;
+        resting.note(&all[..1], failed(&[&all[0]], "no", 403), later);
+        assert!(resting.without(all.to_vec(), later).0.is_empty());
+        assert_eq!(resting.ends(later), Some(later + WAIT.0));
     }
 }
