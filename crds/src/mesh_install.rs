@@ -346,7 +346,7 @@ pub struct MeshInstallStatus {
     /// What ran well last: what a failed change is rolled back to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub healthy: Option<Revision>,
-    /// The change that failed and was rolled back, for as long as nothing else is asked for.
+    /// The change that failed and was rolled back, until the MeshInstall is changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<FailedRevision>,
     /// The objects that this install consists of, those of its Gateways aside.
@@ -375,6 +375,9 @@ pub struct FailedRevision {
     pub revision: Revision,
     /// What was wrong with it.
     pub message: String,
+    /// The generation that asked for it: it is tried again with another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<i64>,
 }
 
 /// One object of an install.

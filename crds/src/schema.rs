@@ -1,12 +1,14 @@
 //! The definitions of all kinds, in one list: what is installed, and what directories are checked by.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, CustomResourceValidation, ValidationRule,
+    CustomResourceDefinition, CustomResourceValidation, JSON, ValidationRule,
 };
 use kube::{CustomResourceExt, core::ApiResource};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::{GatewayParameters, MeshInstall, MeshPeer, MeshRevision, ServiceExport, ServiceImport};
+use crate::{
+    GROUP, GatewayParameters, MeshInstall, MeshPeer, MeshRevision, ServiceExport, ServiceImport,
+};
 
 /// One kind: what it is called, and what its objects must look like.
 #[derive(Clone, Debug)]
@@ -55,7 +57,9 @@ fn schema_of(crd: &CustomResourceDefinition) -> Value {
 
 fn definition<K: CustomResourceExt>() -> Definition {
     let mut crd = K::crd();
-    crd.spec.versions.iter_mut().filter_map(|version| version.schema.as_mut()).for_each(allow_no_spec);
+    let ours = crd.spec.group == GROUP;
+    let schemas = crd.spec.versions.iter_mut().filter_map(|version| version.schema.as_mut());
+    schemas.for_each(|schema| allow_no_spec(schema, ours));
     Definition {
         resource: K::api_resource(),
         namespaced: crd.spec.scope == "Namespaced",
@@ -65,11 +69,15 @@ fn definition<K: CustomResourceExt>() -> Definition {
 }
 
 /// A `spec` that needs no field need not be written: the Multi-Cluster Services API has it so, and people
-/// leave it out. The derived schema asks for it always.
-fn allow_no_spec(validation: &mut CustomResourceValidation) {
+/// leave it out. The derived schema asks for it always. Of our own kinds it then is an empty one with its
+/// defaults, so that readers find it and rules that compare it with the one before see it.
+fn allow_no_spec(validation: &mut CustomResourceValidation, ours: bool) {
     let Some(schema) = &mut validation.open_api_v3_schema else { return };
-    let spec = schema.properties.as_ref().and_then(|fields| fields.get("spec"));
-    if spec.is_some_and(|spec| spec.required.as_ref().is_none_or(Vec::is_empty)) {
+    let spec = schema.properties.as_mut().and_then(|fields| fields.get_mut("spec"));
+    if let Some(spec) = spec.filter(|spec| spec.required.as_ref().is_none_or(Vec::is_empty)) {
+        if ours {
+            spec.default = Some(JSON(json!({})));
+        }
         let required = schema.required.take().into_iter().flatten().filter(|field| field != "spec");
         schema.required = Some(required.collect()).filter(|required: &Vec<String>| !required.is_empty());
     }

@@ -4,8 +4,8 @@
 
 use std::{fs, path::PathBuf};
 
-use isthmus_crds::{GatewayParametersSpec, Proxy, definitions};
-use kube::core::cel::Validator;
+use isthmus_crds::{GatewayParametersSpec, MeshInstall, MeshInstallSpec, Proxy, definitions};
+use kube::core::cel::{Validator, apply_defaults};
 use serde_json::{Value, json};
 
 const HEADER: &str =
@@ -62,6 +62,16 @@ fn a_spec_that_needs_no_field_may_be_left_out() {
     assert_eq!(required("ServiceExport"), Value::Null);
     assert_eq!(required("MeshInstall"), Value::Null);
     assert_eq!(required("ServiceImport"), json!(["spec"]));
+    let bare = json!({ "kind": "MeshInstall", "metadata": { "name": "mesh" } });
+    let all = definitions();
+    let schema = &all.iter().find(|one| one.resource.kind == "MeshInstall").unwrap().schema;
+    let defaulted = apply_defaults(schema, &bare);
+    let install: MeshInstall = serde_json::from_value(defaulted.clone()).unwrap();
+    assert_eq!(install.spec, MeshInstallSpec::default());
+    let mut renamed = defaulted.clone();
+    renamed["spec"]["cluster"]["id"] = "east".into();
+    let refused = Validator::new().validate(schema, &renamed, Some(&defaulted)).unwrap_err();
+    assert!(refused.to_string().contains("cannot change its id"), "{refused}");
 }
 
 /// What the rules of a kind say of a `spec`, given the one before.

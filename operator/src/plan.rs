@@ -310,7 +310,7 @@ impl Wanted {
             .collect();
         let failed = counted.iter().filter(|rollout| rollout.is_failed());
         match failed.filter_map(|rollout| rollout.missing()).min() {
-            Some(message) => choice.after_failure(message.to_owned(), install.spec.upgrade.rollback),
+            Some(message) => choice.after_failure(message.to_owned(), install),
             None if counted.iter().all(|rollout| **rollout == Rollout::Complete) => {
                 Choice { healthy: Some(choice.target.clone()), ..choice }
             }

@@ -32,7 +32,11 @@ impl Choice {
     pub fn of(install: &MeshInstall, place: &Place) -> Self {
         let wanted = wanted(&install.spec, place);
         let status = install.status.clone().unwrap_or_default();
-        let failed = status.failed.filter(|failed| failed.revision == wanted);
+        // Any change of the MeshInstall has it tried again: it may be what it lacked, such as more time.
+        let now = install.metadata.generation;
+        let failed = status.failed.filter(|failed| {
+            failed.revision == wanted && (failed.generation.is_none() || failed.generation == now)
+        });
         match (failed, status.healthy) {
             (Some(failed), Some(healthy)) if install.spec.upgrade.rollback => {
                 Self { target: healthy.clone(), failed: Some(failed), healthy: Some(healthy) }
@@ -46,12 +50,13 @@ impl Choice {
         self.healthy.as_ref() != Some(&self.target)
     }
 
-    /// The choice after the target failed for this reason; the same when there is nothing to go back to.
+    /// The choice for `install` after the target failed for this reason; the same when there is nothing to go back to.
     #[must_use]
-    pub fn after_failure(self, message: String, rollback: bool) -> Self {
+    pub fn after_failure(self, message: String, install: &MeshInstall) -> Self {
+        let (rollback, generation) = (install.spec.upgrade.rollback, install.metadata.generation);
         match self.healthy {
             Some(healthy) if rollback && healthy != self.target => Self {
-                failed: Some(FailedRevision { revision: self.target, message }),
+                failed: Some(FailedRevision { revision: self.target, message, generation }),
                 target: healthy.clone(),
                 healthy: Some(healthy),
             },

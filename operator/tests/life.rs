@@ -123,6 +123,25 @@ fn f15_a_revision_that_does_not_run_is_undone() {
     assert_eq!(condition(&observed, "Ready"), "True InForce: version 0.1.0 runs");
 }
 
+#[test]
+fn f15_what_was_undone_is_tried_again_when_the_install_is_changed() {
+    let mut observed = running();
+    let runs = |image: &str| !image.contains("0.2.0");
+    edit(&mut observed, |install| install["spec"]["version"] = "0.2.0".into());
+    for _ in 0..3 {
+        settle(&mut observed);
+        pods(&mut observed, runs);
+    }
+    assert!(condition(&observed, "Ready").starts_with("False RolledBack"));
+    settle(&mut observed);
+    assert_eq!(images(&observed)[0], "isthmus.dev/isthmus:0.1.0");
+    edit(&mut observed, |install| install["spec"]["upgrade"] = json!({ "timeoutSeconds": 900 }));
+    settle(&mut observed);
+    assert_eq!(images(&observed)[0], "isthmus.dev/isthmus:0.2.0");
+    run(&mut observed);
+    assert_eq!(condition(&observed, "Ready"), "True InForce: version 0.2.0 runs");
+}
+
 const OWN: [&str; 2] = ["isthmus.dev/proxy:0.1.0", "isthmus-control-plane.isthmus-system.svc:15012"];
 const NEXT: [&str; 2] =
     ["isthmus.dev/proxy:0.2.0", "isthmus-control-plane-next.isthmus-system.svc:15012"];
