@@ -1,6 +1,7 @@
 //! The end of an install, in order: proxies drain while the control plane still runs, then what they were
-//! reached by goes, then the control plane. What is left when all of that took too long is collected by
-//! the API server, because it belongs to the MeshInstall or to a Gateway.
+//! reached by goes, then the control plane. When that takes too long, all of it is deleted at once, and what
+//! is left of the MeshInstall's own is collected by the API server. What belongs to Gateways is not, as they
+//! stay: so the MeshInstall does not end before each such object was deleted, or could not be for long.
 //!
 //! Gateways, routes and definitions are the user's, and stay.
 
@@ -17,11 +18,13 @@ use crate::{
 
 /// For so long, in seconds, the order is kept.
 const PATIENCE_SECONDS: i64 = 120;
+/// For so long, in seconds, what belongs to Gateways and cannot be deleted is tried again.
+const TRIES_SECONDS: i64 = 2 * PATIENCE_SECONDS;
 
 /// The next steps towards the end of `install`, which is to be deleted.
 pub fn plan(install: &MeshInstall, observed: &Observed) -> Plan {
     let uid = install.metadata.uid.as_deref().unwrap_or_default();
-    let patient = !is_late(install, observed);
+    let patient = !is_late(install, observed, PATIENCE_SECONDS);
     // Whatever is in use ends with all of it.
     let mut steps: Vec<Step> = beside::release(observed).collect();
     for stage in [Stage::Proxies, Stage::Gateways, Stage::Install] {
@@ -36,6 +39,16 @@ pub fn plan(install: &MeshInstall, observed: &Observed) -> Plan {
             steps.extend(status.map(|manifest| Step { unit: None, action: Action::Status(manifest) }));
             return Plan { steps, transitions, waits: true };
         }
+    }
+    // It outlives the MeshInstall, and nobody would delete it any more.
+    let tried = is_late(install, observed, TRIES_SECONDS);
+    let stays = |(key, found): (&ObjectKey, &DynamicObject)| {
+        let live = found.metadata.deletion_timestamp.is_none();
+        let refused = tried && observed.failures.contains_key(key);
+        Stage::Gateways.is_of(key, found, uid) && live && !refused
+    };
+    if observed.ours().any(stays) {
+        return Plan { steps, transitions: Vec::new(), waits: true };
     }
     let held = install.metadata.finalizers.iter().flatten().any(|name| name == FINALIZER);
     let release = held.then(|| {
@@ -87,13 +100,13 @@ impl Stage {
     }
 }
 
-/// Whether the order was kept for long enough since the end was first seen. Where that cannot be written
-/// down, it was seen when the MeshInstall was deleted.
-fn is_late(install: &MeshInstall, observed: &Observed) -> bool {
+/// Whether it is more than so many seconds since the end was first seen. Where that cannot be written down,
+/// it was seen when the MeshInstall was deleted.
+fn is_late(install: &MeshInstall, observed: &Observed, seconds: i64) -> bool {
     let key =
         ObjectKey::new(object::MESH_INSTALL, "", install.metadata.name.as_deref().unwrap_or_default());
     let deleted = || install.metadata.deletion_timestamp.as_ref().map(|time| time.0);
     let deleted = || deleted().filter(|_| observed.failures.contains_key(&key));
     let since = ends_since(install).or_else(deleted);
-    since.is_some_and(|since| observed.now.as_second() - since.as_second() > PATIENCE_SECONDS)
+    since.is_some_and(|since| observed.now.as_second() - since.as_second() > seconds)
 }

@@ -250,6 +250,8 @@ fn f10_the_end_comes_though_pods_do_not_go() {
     let told = first.steps.last().unwrap().action.clone();
     perform(&mut observed, &Plan { steps: vec![Step { unit: None, action: told }], ..Plan::default() });
     observed.now = "2026-01-01T00:03:00Z".parse().unwrap();
+    let late = plan(&observed.install().unwrap(), &observed);
+    perform(&mut observed, &late);
     let last = plan(&observed.install().unwrap(), &observed);
     assert_eq!(last.steps.last().unwrap().action.key().kind, object::MESH_INSTALL);
 }

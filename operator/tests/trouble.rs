@@ -19,7 +19,7 @@ use isthmus_operator::{
     apply::Failure,
     object::{self, Kind, ObjectKey},
     observed::Observed,
-    plan::{Action, Plan, Step, next, plan},
+    plan::{Action, Plan, Step, next},
 };
 use mesh::{change, condition, edit, healthy, images, pods, run, run_by, running, settle};
 use serde_json::{Value, json};
@@ -614,6 +614,19 @@ fn f21_an_end_that_takes_long_is_told_and_comes() {
     assert!(next(&observed).waits);
     assert!(!releases(&next(&observed)));
     observed.now = "2026-01-01T00:02:01Z".parse().unwrap();
+    let late = next(&observed);
+    assert!(!releases(&late) && late.waits, "what Gateways have was not deleted yet");
+    // A delete that the API server did not do is tried again, if it refuses for two minutes more.
+    let service = ObjectKey::new(object::SERVICE, "shop", "web-isthmus");
+    assert!(next(&observed).steps.iter().any(|step| *step.action.key() == service));
+    let mut refused = observed.clone();
+    let failure = Failure { unit: None, code: 500, message: "no".to_owned() };
+    let of_gateway = observed.ours().filter(|(key, _)| key.namespace == "shop");
+    refused.failures = of_gateway.map(|(key, _)| (key.clone(), failure.clone())).collect();
+    assert!(!releases(&next(&refused)));
+    refused.now = "2026-01-01T00:04:01Z".parse().unwrap();
+    assert!(releases(&next(&refused)));
+    perform(&mut observed, &late);
     let last = next(&observed);
     assert!(releases(&last));
     let release = last.steps.last().unwrap();
@@ -625,5 +638,7 @@ fn f21_an_end_that_cannot_be_told_comes_too() {
     let mut observed = ending();
     let failure = Failure { unit: None, code: 422, message: "no".to_owned() };
     observed.failures.insert(install(), failure);
-    assert!(releases(&plan(&observed.install().unwrap(), &observed)));
+    let late = next(&observed);
+    perform(&mut observed, &late);
+    assert!(releases(&next(&observed)));
 }

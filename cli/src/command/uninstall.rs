@@ -56,7 +56,8 @@ impl Uninstall {
         let until = Instant::now() + Duration::from_secs(self.wait);
         let mut failures = BTreeMap::new();
         loop {
-            let observed = look(client).await?;
+            let mut observed = look(client).await?;
+            observed.failures.clone_from(&failures);
             let left =
                 observed.installs().into_iter().find(|one| one.metadata.name.as_deref() == Some(name));
             let Some(mesh) = left else { return print("the mesh is gone\n") };
