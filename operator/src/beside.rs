@@ -184,7 +184,7 @@ impl Beside {
         if self.leaves() {
             return Verdict::no(KIND, "Leaving", "it ends when no Gateway is run by it");
         }
-        if let Some(message) = status::failures(observed, |unit| unit == Some(&self.key)).next() {
+        if let Some(message) = status::failures(observed, |_, unit| unit == Some(&self.key)).next() {
             return Verdict::no(KIND, "ApplyFailed", message);
         }
         if let Some(message) = self.control_plane.missing() {

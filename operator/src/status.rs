@@ -219,7 +219,8 @@ fn gateway_api(observed: &Observed) -> Verdict {
 
 fn ready(observed: &Observed, findings: &Findings, gateway_api: &Verdict) -> Verdict {
     const KIND: &str = "Ready";
-    if let Some(message) = failures(observed, is_of_install).next() {
+    let own = &observed.place.namespace;
+    if let Some(message) = failures(observed, |key, unit| is_of_install(key, unit, own)).next() {
         return Verdict::no(KIND, "ApplyFailed", message);
     }
     if let Some(message) = definitions::outdated(observed) {
@@ -274,27 +275,34 @@ pub(crate) fn reason<'a>(rollouts: impl IntoIterator<Item = &'a Rollout>) -> &'s
     if rollouts.into_iter().any(Rollout::is_failed) { "Failed" } else { "Progressing" }
 }
 
-/// What could not be written, in sentences, of those units.
+/// What could not be written, in sentences, of those objects and units.
 pub(crate) fn failures<'a>(
     observed: &'a Observed,
-    of: impl Fn(Option<&ObjectKey>) -> bool + 'a,
+    of: impl Fn(&ObjectKey, Option<&ObjectKey>) -> bool + 'a,
 ) -> impl Iterator<Item = String> + 'a {
-    let failed = observed.failures.iter().filter(move |(_, failure)| of(failure.unit.as_ref()));
+    let failed = observed.failures.iter().filter(move |(key, failure)| of(key, failure.unit.as_ref()));
     failed.map(|(key, failure)| format!("{key} cannot be written: {failure}"))
 }
 
-fn is_of_install(unit: Option<&ObjectKey>) -> bool {
-    unit.is_none_or(|unit| unit.kind == object::MESH_INSTALL)
+fn is_of_install(key: &ObjectKey, unit: Option<&ObjectKey>, own: &str) -> bool {
+    unit.is_none_or(|unit| unit.kind == object::MESH_INSTALL) && !is_elsewhere(key, own)
 }
 
-fn is_of_gateway(unit: Option<&ObjectKey>) -> bool {
-    unit.is_some_and(|unit| unit.kind == object::GATEWAY)
+fn is_of_gateway(key: &ObjectKey, unit: Option<&ObjectKey>, own: &str) -> bool {
+    unit.map_or(is_elsewhere(key, own), |unit| unit.kind == object::GATEWAY)
+}
+
+/// Whether it is in a namespace of others, where all that is made is for their Gateways.
+fn is_elsewhere(key: &ObjectKey, own: &str) -> bool {
+    !key.namespace.is_empty() && key.namespace != own
 }
 
 fn proxies(observed: &Observed, findings: &Findings) -> Verdict {
     const KIND: &str = "ProxiesReady";
     let rollouts = || findings.proxies.values().map(|proxies| &proxies.rollout);
-    let failed: Vec<String> = failures(observed, is_of_gateway).collect();
+    let own = &observed.place.namespace;
+    let failed = failures(observed, |key, unit| is_of_gateway(key, unit, own));
+    let failed: Vec<String> = failed.collect();
     let left = observed.gateways().into_iter().filter_map(|seen| left_as_it_is(&seen, observed));
     let reason = if failed.is_empty() { reason(rollouts()) } else { "Failed" };
     let failed = failed.into_iter().chain(rollouts().filter(|one| one.is_failed()).filter_map(text));

@@ -286,6 +286,15 @@ fn what_cannot_be_written_is_told_where_it_belongs() {
         condition(&observed, "Ready"),
         "False ApplyFailed: ClusterRole isthmus-control-plane cannot be written: no"
     );
+
+    // What somebody has in the namespace of his Gateways is nobody else's business.
+    let mut observed = running();
+    failing(&mut observed, ObjectKey::new(object::ROLE, "shop", "isthmus-gateways"), None);
+    assert_eq!(condition(&observed, "Ready"), "True InForce: version 0.1.0 runs");
+    assert_eq!(
+        condition(&observed, "ProxiesReady"),
+        "False Failed: Role shop/isthmus-gateways cannot be written: no"
+    );
 }
 
 /// A MeshRevision `next` that runs the Gateway by a label of its namespace.

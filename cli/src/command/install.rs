@@ -11,6 +11,7 @@ use isthmus_crds::{MeshInstall, MeshInstallSpec};
 use isthmus_operator::{
     apply::{apply, write_as},
     check::{self, Finding},
+    difference::differences,
     object::{self, Manifest},
     observe::observe,
     observed::Observed,
@@ -56,6 +57,9 @@ const AUTHOR: &str = "isthmus";
 /// The author of a version that was given without anything else: all other fields stay their authors'.
 const AUTHOR_OF_VERSION: &str = "isthmus-version";
 
+/// Findings that keep nothing of the MeshInstall from being in force: they are told, and not waited for.
+const OF_OTHERS: &[&str] = &["proxies-not-ready", "revision-not-ready"];
+
 /// What is to be written of a MeshInstall.
 struct Change {
     /// The MeshInstall as it will be.
@@ -76,9 +80,15 @@ impl Install {
         }
         definitions(&client, &observed).await?;
         let mut generation = change.install.metadata.generation;
+        let mut last = None;
         for (author, manifest) in &change.writes {
             let written = write_as(&client, author, manifest).await;
-            generation = written.map_err(|error| Failure::invalid(&error))?.metadata.generation;
+            let written = written.map_err(|error| Failure::invalid(&error))?;
+            generation = written.metadata.generation;
+            last = written.data.get("spec").cloned();
+        }
+        if let Some(spec) = last.filter(|_| self.file.is_some()) {
+            is_as_wanted(&spec, &change.install)?;
         }
         self.wait(&client, generation).await
     }
@@ -123,6 +133,7 @@ impl Install {
             writes.push((AUTHOR_OF_VERSION, nothing));
             install.metadata = there.metadata;
             install.status = there.status;
+            count(&mut install, &there.spec);
         }
         Ok(Change { install, writes })
     }
@@ -130,7 +141,9 @@ impl Install {
     /// The MeshInstall stays as it is, but for the version where one is given.
     fn change_of(&self, mut install: MeshInstall) -> Change {
         let Some(version) = &self.version else { return Change { install, writes: Vec::new() } };
+        let before = install.spec.clone();
         install.spec.version = Some(version.clone());
+        count(&mut install, &before);
         let name = install.metadata.name.clone().unwrap_or_default();
         let version = manifest(&name, &json!({ "version": version }));
         Change { install, writes: vec![(AUTHOR_OF_VERSION, version)] }
@@ -140,11 +153,13 @@ impl Install {
         let until = Instant::now() + Duration::from_secs(self.wait);
         loop {
             let observed = look(client).await?;
-            let found = check::after(&observed);
+            let (others, found): (Vec<_>, Vec<_>) =
+                check::after(&observed).into_iter().partition(|one| OF_OTHERS.contains(&one.code));
             let seen =
                 observed.install().is_some_and(|install| install.metadata.generation >= generation);
             if found.is_empty() && seen {
-                return print("the mesh is as it should be\n");
+                let told: String = others.iter().map(line).collect();
+                return print(&format!("{told}the mesh is as it should be\n"));
             }
             if Instant::now() >= until {
                 return Err(Failure::Unhealthy(lines(&found)));
@@ -172,8 +187,33 @@ pub(super) fn all_is_known(observed: &Observed) -> Result<(), Failure> {
 
 /// Findings as people read them, a line each.
 pub(super) fn lines(found: &[Finding]) -> String {
-    let lines = found.iter().map(|one| format!("{}: {}", one.code, one.message));
-    lines.collect::<Vec<_>>().join("\n")
+    let lines: String = found.iter().map(line).collect();
+    lines.trim_end().to_owned()
+}
+
+fn line(one: &Finding) -> String {
+    format!("{}: {}\n", one.code, one.message)
+}
+
+/// What is changed is of another generation, with which the plan tries again what failed before.
+fn count(install: &mut MeshInstall, before: &MeshInstallSpec) {
+    if install.spec != *before {
+        install.metadata.generation = install.metadata.generation.map(|generation| generation + 1);
+    }
+}
+
+/// Whether what was written is all that there is: fields of other authors stay.
+fn is_as_wanted(is: &Value, wanted: &MeshInstall) -> Result<(), Failure> {
+    let kept = differences(is, &json!(wanted.spec));
+    if kept.is_empty() {
+        return Ok(());
+    }
+    let fields: Vec<String> = kept.into_iter().map(|one| format!("spec.{}", one.path)).collect();
+    Err(Failure::Invalid(format!(
+        "MeshInstall {}: {} stays as others wrote it: give it in the file, or remove it with `kubectl edit`",
+        wanted.metadata.name.as_deref().unwrap_or_default(),
+        fields.join(", ")
+    )))
 }
 
 fn manifest(name: &str, spec: &Value) -> Manifest {
@@ -186,10 +226,17 @@ fn read(file: &Path) -> Result<(MeshInstall, Value), Failure> {
         .map_err(|error| Failure::Invalid(format!("{}: {error}", file.display())))?;
     let invalid =
         |error: &dyn std::error::Error| Failure::Invalid(format!("{}: {error}", file.display()));
-    let install: MeshInstall = serde_saphyr::from_str(&text).map_err(|error| invalid(&error))?;
-    let written: Value = serde_saphyr::from_str(&text).map_err(|error| invalid(&error))?;
-    let spec = written.get("spec").filter(|spec| spec.is_object()).cloned();
-    Ok((install, spec.unwrap_or_else(|| json!({}))))
+    let mut written: Value = serde_saphyr::from_str(&text).map_err(|error| invalid(&error))?;
+    if written.get("kind").and_then(Value::as_str) != Some(object::MESH_INSTALL.kind) {
+        return Err(Failure::Invalid(format!("{}: its kind is not MeshInstall", file.display())));
+    }
+    if let Some(spec) = written.get("spec").filter(|spec| !spec.is_null()).cloned() {
+        let install = serde_saphyr::from_str(&text).map_err(|error| invalid(&error))?;
+        return Ok((install, spec));
+    }
+    written["spec"] = json!({});
+    let install = serde_json::from_value(written).map_err(|error| invalid(&error))?;
+    Ok((install, json!({})))
 }
 
 /// Makes sure that a MeshInstall can be written.

@@ -184,6 +184,17 @@ async fn a_mesh_is_installed_changed_and_ended_by_commands() {
 
     let refused = "MeshInstall mesh is there, and a cluster has one mesh";
     run(&["install", "-f", &file("other", "{}")]).fails(1, refused);
+    // What others wrote stays, and a file that leaves it out is not in force.
+    let patch = r#"{"spec":{"proxy":{"replicas":2}}}"#;
+    bench.kubectl(&["patch", "meshinstall/mesh", "--type=merge", "-p", patch]);
+    let kept = "MeshInstall mesh: spec.proxy.replicas stays as others wrote it";
+    run(&["install", "-f", &mesh]).fails(1, kept);
+    bench.kubectl(&["patch", "meshinstall/mesh", "--type=merge", "-p", &patch.replace('2', "null")]);
+    run(&["install", "-f", &mesh]).ends("the mesh is as it should be\n");
+    let parameters = file("parameters", "{proxy: {replicas: 2}}");
+    let text = fs::read_to_string(&parameters).unwrap();
+    fs::write(&parameters, text.replace("MeshInstall", "GatewayParameters")).unwrap();
+    run(&["install", "-f", &parameters]).fails(1, "its kind is not MeshInstall");
     // What a later version has brought, this one leaves alone.
     bench.define(|definition| {
         if definition["spec"]["names"]["kind"] == "MeshInstall" {
