@@ -209,7 +209,7 @@ async fn create(objects: &Api<DynamicObject>, manifest: &Manifest) -> Result<Don
 }
 
 /// Whether an object was made for what `manifest` is of, whoever took its label away.
-fn is_made_by_us(found: &DynamicObject, manifest: &Manifest) -> bool {
+pub(crate) fn is_made_by_us(found: &DynamicObject, manifest: &Manifest) -> bool {
     let uid = manifest.value.pointer("/metadata/ownerReferences/0/uid").and_then(Value::as_str);
     let same = found.owner_references().iter().any(|owner| Some(owner.uid.as_str()) == uid);
     is_ours(found) || digest_of(found).is_some() || same

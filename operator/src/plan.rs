@@ -7,12 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use isthmus_crds::{Drift, MeshInstall, Revision, names};
+use isthmus_gateway::CLASS;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
 use crate::{
-    apply::fence,
+    apply::{fence, is_made_by_us},
     beside::{self, Beside, RunBy},
     component::{
         access, control_plane, definitions, gateway_class, network,
@@ -365,7 +366,11 @@ fn of_install<'a>(
     all.extend([network::of_control_plane(mesh), control_plane::service(mesh), deployment]);
     all.extend(control_plane::disruption_budget(mesh));
     if !observed.absent.contains(object::GATEWAY_CLASS) {
-        all.push(gateway_class::gateway_class(mesh));
+        let class = gateway_class::gateway_class(mesh);
+        // One that somebody else made for our Gateways does as well, and stays theirs.
+        let found = observed.object(&class.key).filter(|_| observed.classes().contains(CLASS));
+        let theirs = found.is_some_and(|found| !is_made_by_us(found, &class));
+        all.extend((!theirs).then_some(class));
     }
     if knows_references(observed) {
         let classless = observed.classless();
@@ -393,6 +398,10 @@ fn action(manifest: &Manifest, observed: &Observed) -> Option<Action> {
         // Their metadata is all that is watched, and their digest stands for the rest.
         return (digest_of(found) != manifest.digest())
             .then(|| Action::Change(manifest.clone(), Vec::new()));
+    }
+    if manifest.key.kind == object::GATEWAY_CLASS && !is_made_by_us(found, manifest) {
+        // To make it is refused, and says whose it is.
+        return Some(Action::Create(manifest.clone()));
     }
     let found = serde_json::to_value(found).unwrap_or_default();
     let fields = differences(&manifest.value, &found);

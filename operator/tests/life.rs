@@ -233,10 +233,33 @@ fn f21_the_end_leaves_nothing_of_ours() {
         [
             "Gateway shop/theirs",
             "Gateway shop/web",
+            "GatewayClass isthmus",
             "GatewayClass other",
             "ReferenceGrant certificates/shop"
         ]
     );
+}
+
+#[test]
+fn a_class_that_somebody_made_stays_theirs() {
+    let class = ObjectKey::new(object::GATEWAY_CLASS, "", "isthmus");
+    let mut observed = running();
+    assert_eq!(observed.object(&class).unwrap().metadata.labels, None);
+    // One that another controller serves is in the way: to make it is refused.
+    change(&mut observed, &class, |class| class["spec"]["controllerName"] = "example.com/other".into());
+    let steps = plan(&observed.install().unwrap(), &observed).steps;
+    let of_class = steps.iter().find(|step| *step.action.key() == class).unwrap();
+    assert_eq!(of_class.action.verb(), "create");
+    // One that we made goes at the end.
+    let mut observed = with_gateway_api(THERE);
+    observed.objects.remove(&class);
+    run(&mut observed);
+    assert!(observed.object(&class).unwrap().metadata.labels.is_some());
+    edit(&mut observed, |install| {
+        install["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+    });
+    settle(&mut observed);
+    assert!(observed.object(&class).is_none());
 }
 
 #[test]
