@@ -202,7 +202,7 @@ def change_all(server, binaries, routes, first, rate):
     """Milliseconds from when a write was due to its answer, and to the first request that shows it, sorted."""
     began = time.perf_counter()
     said = subprocess.run(
-        [binaries / "examples/route_changes", f"127.0.0.1:{PROXY_PORT}", NAMESPACE, str(routes), str(first),
+        [binaries / "route_changes", f"127.0.0.1:{PROXY_PORT}", NAMESPACE, str(routes), str(first),
          str(rate), str(SECONDS)],
         env={**os.environ, "KUBECONFIG": str(server.kubeconfig)}, check=True, stdout=subprocess.PIPE, text=True).stdout
     took = json.loads(said)
@@ -353,7 +353,7 @@ def main():
         for routes in counts:
             measure(programs, binaries, definitions, routes)
         size(programs, binaries, definitions)
-        installed = subprocess.run([binaries / "examples/install_time"], check=True, stdout=subprocess.PIPE, text=True)
+        installed = subprocess.run([binaries / "install_time"], check=True, stdout=subprocess.PIPE, text=True)
         row("install to Ready on a fresh cluster", f"{installed.stdout.strip()} s")
     finally:
         subprocess.run(["ip", "address", "del", f"{BACKEND}/32", "dev", "lo"], check=False)
