@@ -265,7 +265,7 @@ mod tests {
                 spec.proxy.accessLog must be a boolean but is a text
                 spec.proxy.threads is less than 1"#]],
         );
-        check(&json!(null), &expect!["null"]);
+        check(&json!(null), &expect!["{}"]);
         check(
             &json!({"dns": {"address": "localhost"}}),
             &expect!["spec.dns.address must be an IP address"],
