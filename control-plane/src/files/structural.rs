@@ -11,7 +11,14 @@ use serde_json::Value;
 /// Leaves out nulls where the schema has none, and fills in its defaults.
 pub fn default(schema: &Value, object: &mut Value) {
     prune(schema, object);
-    *object = apply_defaults(schema, object);
+    // What is filled in may have defaults of its own.
+    loop {
+        let filled = apply_defaults(schema, object);
+        if filled == *object {
+            return;
+        }
+        *object = filled;
+    }
 }
 
 /// Leaves out the nulls of mappings where the schema does not allow them.
@@ -230,12 +237,14 @@ mod tests {
 
     #[test]
     fn i3_defaults_come_before_rules() {
-        check(
-            &json!({}),
-            &expect![[
-                r#"{"cluster":{"id":"local","locality":{}},"controlPlane":{"resources":{"limits":{},"requests":{}}},"defaults":{"serviceScope":"Cluster"},"dns":{"port":15353},"drift":"Repair","gateways":{"eastWest":{"enabled":true,"port":15443}},"proxy":{"accessLog":false,"resources":{"limits":{},"requests":{}}},"upgrade":{"rollback":true,"timeoutSeconds":300}}"#
-            ]],
-        );
+        for nothing in [json!({}), json!(null)] {
+            check(
+                &nothing,
+                &expect![[
+                    r#"{"cluster":{"id":"local","locality":{}},"controlPlane":{"resources":{"limits":{},"requests":{}}},"defaults":{"serviceScope":"Cluster"},"dns":{"port":15353},"drift":"Repair","gateways":{"eastWest":{"enabled":true,"port":15443}},"proxy":{"accessLog":false,"resources":{"limits":{},"requests":{}}},"upgrade":{"rollback":true,"timeoutSeconds":300}}"#
+                ]],
+            );
+        }
         check(
             &json!({"gateways": {"eastWest": {"port": 1}}}),
             &expect![[
@@ -265,7 +274,6 @@ mod tests {
                 spec.proxy.accessLog must be a boolean but is a text
                 spec.proxy.threads is less than 1"#]],
         );
-        check(&json!(null), &expect!["{}"]);
         check(
             &json!({"dns": {"address": "localhost"}}),
             &expect!["spec.dns.address must be an IP address"],
