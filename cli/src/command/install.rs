@@ -234,7 +234,9 @@ fn read(file: &Path) -> Result<(MeshInstall, Value), Failure> {
         let install = serde_saphyr::from_str(&text).map_err(|error| invalid(&error))?;
         return Ok((install, spec));
     }
-    written["spec"] = json!({});
+    if let Some(fields) = written.as_object_mut() {
+        fields.insert("spec".to_owned(), json!({}));
+    }
     let install = serde_json::from_value(written).map_err(|error| invalid(&error))?;
     Ok((install, json!({})))
 }
