@@ -2,8 +2,8 @@
 //!
 //! Fields that nobody asked for are someone else's (defaults of the API server, other controllers) and
 //! are no difference. Entries of lists with a key are found by it, so that an entry which somebody added
-//! is none either; other lists are compared whole, and so are the few fields that nobody else may add to. Amounts are compared as amounts: an API server writes
-//! `1000m` as `1`.
+//! is none either; other lists are compared whole, and so are the few fields that nobody else may add to.
+//! Amounts are compared as amounts: an API server writes `1000m` as `1`.
 
 use std::fmt;
 

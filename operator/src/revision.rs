@@ -50,7 +50,8 @@ impl Choice {
         self.healthy.as_ref() != Some(&self.target)
     }
 
-    /// The choice for `install` after the target failed for this reason; the same when there is nothing to go back to.
+    /// The choice for `install` after the target failed for this reason; the same when there is nothing to go
+    /// back to.
     #[must_use]
     pub fn after_failure(self, message: String, install: &MeshInstall) -> Self {
         let (rollback, generation) = (install.spec.upgrade.rollback, install.metadata.generation);
