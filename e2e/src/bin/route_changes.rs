@@ -1,4 +1,4 @@
-//! Edits HTTPRoutes at a steady rate, and sees when each edit is in force at a proxy: a part of
+//! Edits routes at a steady rate, and sees when each edit is in force at a proxy: a part of
 //! `make bench-operator`, in a process that costs little, since it shares its machine with what it measures.
 //!
 //! `KUBECONFIG=FILE route_changes PROXY NAMESPACE ROUTES FIRST RATE SECONDS`: the route `r-N` answers at the

@@ -191,7 +191,7 @@ mod tests {
         book.saw(ObjectKey::new(Kind::HttpRoute, "default", "web"), seen("9", Value::Null));
         assert_eq!(book.interval(), BESIDE_EDITS);
         for index in 0..3_000 {
-            book.agenda.add(now, ObjectKey::new(Kind::HttpRoute, "default", &format!("r{index}")));
+            book.agenda.add(now, ObjectKey::new(Kind::HttpRoute, "default", format!("r{index}")));
         }
         assert_eq!(book.interval(), Duration::from_millis(10));
         tokio::time::advance(CALM).await;
