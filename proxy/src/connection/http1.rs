@@ -38,16 +38,14 @@ pub(crate) struct Http1Request<'c> {
 }
 
 impl<'c> Http1Request<'c> {
-    /// The request whose complete head is at the front of the connection's input. `last` says that no
-    /// other may follow.
+    /// The request whose complete head is at the front of the connection's input.
     pub(crate) fn new(
         connection: &'c mut Http1Connection,
         head: Box<RequestHead>,
         limits: BodyLimits,
-        last: bool,
     ) -> Self {
         let request = head.view(connection.input.filled());
-        let persistent = !last && request.is_persistent();
+        let persistent = request.is_persistent();
         let body = BodyReader::new(request.framing(), limits, request.head_len(), true);
         Self { connection, head, body, coding: Coding::Raw, persistent }
     }

@@ -238,7 +238,7 @@ async fn serve_request(
     let started = Instant::now();
     timer.disarm();
     let limits = thread.shared.settings.limits.body;
-    let mut request = Http1Request::new(connection, head, limits, thread.shared.drain.has_begun());
+    let mut request = Http1Request::new(connection, head, limits);
     let mut report = Report::default();
     let context = forward::Context { thread, client, timer };
     let served = serve(&context, &mut request, &mut report).await;
