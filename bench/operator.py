@@ -3,8 +3,8 @@
 
 The API server has no nodes: the proxy is a process of this machine, whose token is bound to a Pod that
 nothing runs. Prints one table for each number of routes. Usage: operator.py PROGRAMS BINARIES DEFINITIONS
-[ROUTES...]: the directories of etcd and kube-apiserver, and of isthmus and isthmus-proxy; and a file with
-the definitions of Gateway API.
+[ROUTES...]: the directories of etcd and kube-apiserver, and of what is built here, both what is measured and
+what measures; and a file with the definitions of Gateway API.
 """
 
 import http.client
